@@ -1,0 +1,31 @@
+"""Gradient descent you can read, see and check."""
+
+from gd_torch.brute_force import brute_force
+from gd_torch.closed_form import bowl_partials, curve_partials, network_partials
+from gd_torch.descent import descend
+from gd_torch.iris import load_iris
+from gd_torch.networks import init_weights, network_mse, predict
+from gd_torch.objectives import BOWL, CURVE, Problem, bowl, curve
+from gd_torch.partials import partials, value_and_partials
+from gd_torch.record import Descent, Stop
+
+__all__ = [
+    "BOWL",
+    "CURVE",
+    "Descent",
+    "Problem",
+    "Stop",
+    "bowl",
+    "bowl_partials",
+    "brute_force",
+    "curve",
+    "curve_partials",
+    "descend",
+    "init_weights",
+    "load_iris",
+    "network_mse",
+    "network_partials",
+    "partials",
+    "predict",
+    "value_and_partials",
+]

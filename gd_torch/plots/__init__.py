@@ -1,0 +1,1 @@
+"""Figures: functions that take computed results and return a matplotlib Figure."""

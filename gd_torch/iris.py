@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.table import read_table
+from gd_torch.table import Table, read_table
 
 
 class Iris(NamedTuple):
@@ -42,6 +42,13 @@ def load_iris(
     >>> X.shape, Y.shape, species
     (torch.Size([150, 4]), torch.Size([150, 3]), ('setosa', 'versicolor', 'virginica'))
     """
-    path = Path(__file__).with_name("data") / "iris.csv"
-    table = read_table(path, "species", dtype=dtype, device=device)
+    table = iris_table(dtype=dtype, device=device)
     return Iris(table.X, table.Y, table.classes)
+
+
+def iris_table(
+    *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
+) -> Table:
+    """The same rows as a :class:`~gd_torch.table.Table`, with the names of the measurements."""
+    path = Path(__file__).with_name("data") / "iris.csv"
+    return read_table(path, "species", dtype=dtype, device=device)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import csv
 import math
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+LONGEST = 1 << 20
+"""Characters of the longest line that is read."""
 
 
 class Table(NamedTuple):
@@ -50,45 +58,62 @@ def read_table(
         ValueError: the file is no such table; a bad cell is named by row (the file's line, the
             header being line 1) and column.
     """
-    with open(path, encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, strict=True)
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(_lines(file, path), strict=True)
         try:
-            rows = [(reader.line_num, row) for row in reader if row]
+            return _parse(path, reader, target, dtype, device)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
-    if not rows:
-        raise ValueError(f"{path}: empty, a header line is required")
-    header = [name.strip() for name in rows.pop(0)[1]]
-    _check_header(path, header, target)
-    if not rows:
-        raise ValueError(f"{path}: no rows below the header")
 
+
+def _lines(file: TextIO, path: Path | str) -> Iterator[str]:
+    """The file's lines, none longer than LONGEST: a file without line ends must not fill memory."""
+    while line := file.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise ValueError(f"{path}: not a CSV file, it has a line of {LONGEST} characters")
+        yield line
+
+
+def _parse(
+    path: Path | str,
+    reader: Reader,
+    target: str,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> Table:
+    """Header, then row by row; the numbers are packed as they come."""
+    header = [name.strip() for name in next(filter(None, reader), [])]
+    _check_header(path, header, target)
     place = header.index(target)
-    features, labels = [], []
-    for line, row in rows:
+    names = header[:place] + header[place + 1 :]
+    numbers, codes = array("d"), array("q")
+    classes: dict[str, int] = {}
+    for row in filter(None, reader):
+        line = reader.line_num
         if len(row) != len(header):
             raise ValueError(
                 f"{path}: row {line} has {len(row)} cells, the header has {len(header)}"
             )
-        labels.append(row.pop(place).strip())
-        names = header[:place] + header[place + 1 :]
-        features.append([_number(path, line, *cell) for cell in zip(names, row, strict=True)])
-        if not labels[-1]:
+        label = row.pop(place).strip()
+        if not label:
             raise ValueError(f"{path}: row {line}, column {target!r}: empty")
-    classes = tuple(dict.fromkeys(labels))
+        codes.append(classes.setdefault(label, len(classes)))
+        numbers.extend(_number(path, line, *cell) for cell in zip(names, row, strict=True))
+    if not codes:
+        raise ValueError(f"{path}: no rows below the header")
     if len(classes) < 2:
-        raise ValueError(
-            f"{path}: a single class, {classes[0]!r}, in column {target!r}; two needed"
-        )
+        raise ValueError(f"{path}: column {target!r} holds a single class, {label!r}")
 
-    codes = torch.tensor([classes.index(label) for label in labels], device=device)
-    X = torch.tensor(features, dtype=dtype, device=device)
-    Y = torch.nn.functional.one_hot(codes, len(classes)).to(dtype)
-    return Table(X, Y, tuple(header[:place] + header[place + 1 :]), classes)
+    X = torch.frombuffer(numbers, dtype=torch.float64).reshape(len(codes), len(names))
+    Y = torch.nn.functional.one_hot(torch.frombuffer(codes, dtype=torch.int64), len(classes))
+    device = torch.get_default_device() if device is None else device
+    return Table(X.to(device, dtype, copy=True), Y.to(device, dtype), (*names,), (*classes,))
 
 
 def _check_header(path: Path | str, header: list[str], target: str) -> None:
     """Raise unless the header names every column once, ``target`` among them, and a feature."""
+    if not header:
+        raise ValueError(f"{path}: empty, a header line is required")
     if target not in header:
         raise ValueError(f"{path}: no column {target!r}, the header has {', '.join(header)}")
     if "" in header or len(set(header)) != len(header):

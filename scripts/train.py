@@ -1,0 +1,213 @@
+"""Train one two-layer net by gradient descent, on iris or on a CSV file of yours."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import command
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gd_torch import Descent
+    from gd_torch.table import Table
+
+DESCRIPTION = """\
+Train a net of two weight matrices, P = s(s(X W1) W2) with s the logistic sigmoid, by gradient
+descent on its mean squared error. The data are Fisher's iris (150 flowers, 4 measurements, 3
+species) unless --data names a CSV file.
+
+Why these defaults: 4 hidden nodes, standardised inputs, learning rate 4 and 2000 steps reach an
+accuracy of at least 0.95 from every one of the seeds 0 to 99. On raw centimetres most seeds
+saturate the sigmoids and stay stuck; with 2 hidden nodes one seed in ten to four ends lower; the
+rate is large because the mean over all n*k entries makes the partials small."""
+
+EXAMPLES = """\
+  python scripts/train.py                       28 weights on iris, about a second
+  python scripts/train.py --hidden 2 --seed 3   14 weights, another start
+  python scripts/train.py --no-standardise --learning-rate 1 --steps 3000
+  python scripts/train.py --data wine.csv --target cultivar --json result.json
+
+exit status: 0 trained; 1 the result could not be written; 2 unusable input; 3 it diverged"""
+
+
+def parser() -> command.Parser:
+    """The arguments of this script."""
+    parser = command.Parser(DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    add("--hidden", type=command.whole(1), default=4, metavar="N", help="hidden nodes (default: 4)")
+    add(
+        "--learning-rate",
+        type=command.positive,
+        default=4.0,
+        metavar="ALPHA",
+        help="step = -ALPHA x gradient (default: 4)",
+    )
+    add("--steps", type=command.whole(0), default=2000, metavar="N", help="updates (default: 2000)")
+    add(
+        "--tolerance",
+        type=command.not_negative,
+        default=0.0,
+        metavar="T",
+        help="stop once the gradient norm is below T (default: 0, never)",
+    )
+    add(
+        "--seed",
+        type=command.whole(0, 2**63 - 1),
+        default=0,
+        metavar="N",
+        help="of the standard-normal start weights (default: 0)",
+    )
+    add(
+        "--standardise",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="shift and scale every feature to mean 0 and deviation 1 (default: yes)",
+    )
+    add("--data", type=Path, metavar="FILE", help="CSV file: a header, numbers, one class column")
+    add("--target", metavar="COLUMN", help="the class column of --data")
+    command.add_device(parser)
+    command.add_output(parser)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Load, train, show, save."""
+    if (arguments.data is None) != (arguments.target is None):
+        raise command.Refused("--data FILE and --target COLUMN go together")
+    import torch
+
+    from gd_torch.table import standardise
+
+    device = command.find_device(arguments.device)
+    table = load(arguments.data, arguments.target, getattr(torch, arguments.dtype), device)
+    X = standardise(table.X) if arguments.standardise else table.X
+    if table.X.numel() < 1 << 16:
+        torch.set_num_threads(1)  # a second thread only adds waiting to products this small
+    run = train(X, table.Y, arguments)
+    result = summary(X, table, run, arguments, device)
+    print(report(table, run, result))
+    if arguments.json:
+        command.write_json(arguments.json, result)
+    return 3 if run.stop.diverged else 0
+
+
+def load(data: Path | None, target: str, dtype: Any, device: Any) -> Table:
+    """The user's table, or iris."""
+    from gd_torch.iris import iris_table
+    from gd_torch.table import read_table
+
+    if data is None:
+        return iris_table(dtype=dtype, device=device)
+    try:
+        return read_table(data, target, dtype=dtype, device=device)
+    except ValueError as error:
+        raise command.Refused(str(error)) from None
+    except OSError as error:
+        raise command.Refused(f"{data}: {error.strerror}") from None
+
+
+def train(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descent:
+    """One descent from the seed's start weights, with a progress bar fed by the callback."""
+    from tqdm import tqdm
+
+    from gd_torch import descend, init_weights, network_mse
+
+    widths = (X.shape[1], arguments.hidden, Y.shape[1])
+    every = max(1, arguments.steps // 200)
+    hidden_bar = True if arguments.quiet else None  # None: silent where stderr is no terminal
+    with tqdm(total=arguments.steps, unit="step", leave=False, disable=hidden_bar) as bar:
+
+        def show(step: int, loss: float, _weights: tuple[Tensor, ...]) -> None:
+            bar.set_postfix_str(f"MSE {loss:.4f}", refresh=False)
+            bar.update(step - bar.n)
+
+        return descend(
+            network_mse(X, Y),
+            init_weights(widths, seed=arguments.seed, dtype=X.dtype, device=X.device),
+            learning_rate=arguments.learning_rate,
+            steps=arguments.steps,
+            tolerance=arguments.tolerance,
+            record="last",
+            callback=show,
+            callback_every=every,
+        )
+
+
+def summary(
+    X: Tensor, table: Table, run: Descent, arguments: argparse.Namespace, device: Any
+) -> dict[str, Any]:
+    """Every result, ready for JSON."""
+    from gd_torch.networks import accuracy, confusion_matrix, predict
+
+    P = predict(X, *run.weights)
+    return {
+        "mse": float(run.losses[-1]),
+        "accuracy": accuracy(P, table.Y),
+        "gradient_norm": float(run.gradient_norms[-1]),
+        "steps": run.steps,
+        "stop": run.stop.name,
+        "stop_reason": run.stop.value,
+        "seed": arguments.seed,
+        "device": str(device),
+        "dtype": arguments.dtype,
+        "data": str(arguments.data or "iris"),
+        "rows": len(X),
+        "features": list(table.features),
+        "classes": list(table.classes),
+        "hidden": arguments.hidden,
+        "learning_rate": arguments.learning_rate,
+        "tolerance": arguments.tolerance,
+        "standardise": arguments.standardise,
+        "confusion": confusion_matrix(P, table.Y).tolist(),
+        "weights": {f"W{i}": W.tolist() for i, W in enumerate(run.weights, 1)},
+    }
+
+
+def report(table: Table, run: Descent, result: dict[str, Any]) -> str:
+    """What a person reads at the end."""
+    widths = (table.X.shape[1], result["hidden"], len(table.classes))
+    scaled = "standardised" if result["standardise"] else "as they are"
+    lines = [
+        f"data      {result['data']}: {result['rows']} rows, {widths[0]} features {scaled}, "
+        f"{widths[2]} classes",
+        f"net       {'-'.join(map(str, widths))}, {sum(w.numel() for w in run.weights)} weights, "
+        f"seed {result['seed']}, {result['dtype']} on {result['device']}",
+        f"descent   learning rate {result['learning_rate']:g}, {result['steps']} steps. "
+        f"{result['stop_reason']}",
+        f"MSE       {result['mse']:.6f}   (gradient norm {result['gradient_norm']:.2e})",
+        f"accuracy  {result['accuracy']:.4f}",
+        "",
+        "confusion (row: true class, column: predicted)",
+        *confusion_lines(table.classes, result["confusion"]),
+    ]
+    for name, W in zip(("W1", "W2"), run.weights, strict=True):
+        lines += ["", f"{name} ({W.shape[0]} x {W.shape[1]})", *matrix_lines(W)]
+    return "\n".join(lines)
+
+
+def confusion_lines(classes: tuple[str, ...], counts: list[list[int]]) -> list[str]:
+    """The confusion matrix with its class names."""
+    widest = max(len(name) for name in classes)
+    head = " " * (widest + 2) + "  ".join(name.rjust(5) for name in classes)
+    body = [
+        f"  {name.ljust(widest)}"
+        + "  ".join(str(n).rjust(max(5, len(c))) for n, c in zip(row, classes, strict=True))
+        for name, row in zip(classes, counts, strict=True)
+    ]
+    return [head, *body]
+
+
+def matrix_lines(W: Tensor, most: int = 12) -> list[str]:
+    """The rows of a matrix; of a large one the first rows and columns."""
+    rows = [
+        "  " + " ".join(f"{entry:10.4g}" for entry in row) + (" ..." if W.shape[1] > most else "")
+        for row in W[:most, :most].tolist()
+    ]
+    return [*rows, f"  ... {len(W) - most} more rows"] if len(W) > most else rows
+
+
+if __name__ == "__main__":
+    command.run(parser(), main)

@@ -1,0 +1,79 @@
+"""What holds for every script, and the report of the main job."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SCRIPTS = sorted(
+    path.name for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_answers_at_once_and_shows_examples(name, script):
+    """Under half a second of processor time, because torch is not imported."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = script(name, "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0 and "examples:" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_take_no_abbreviations(name, script):
+    """A misspelt option is refused, in one line, with status 2."""
+    done = script(name, "--hel")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_the_report_agrees_with_the_text(script, tmp_path):
+    """Ten seeds: status 0, every check agrees, the JSON holds what the report shows."""
+    done = script("reproduce.py", "--quick", "--json", "report.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads((tmp_path / "report.json").read_text())
+    checks = [check for section in report["sections"] for check in section["checks"]]
+    assert report["agree"] == len(checks) and report["disagree"] == 0
+    shown = {check["id"] for check in checks}
+    assert shown >= {f"A{i}" for i in range(2, 11)} | {f"B{i}" for i in range(2, 9)}
+    assert shown >= {"C1", "C2", "C3", "C4"} | set("1234567")
+    for check in checks:
+        assert check["what"] in done.stdout and check["text"] in done.stdout
+    assert f"{len(checks)} of {len(checks)} checks agree" in done.stdout
+
+
+def test_a_disagreement_is_shown_and_fails_the_report(tmp_path):
+    """With another formula for the curve the report disagrees and the exit status is 1."""
+    code = (
+        "import sys; sys.argv = ['reproduce.py', '--quick']\n"
+        "import gd_torch, gd_torch.objectives as o\n"
+        "gd_torch.curve = lambda w: o.curve(w) + w / 100\n"
+        "import command, reproduce\n"
+        "command.run(reproduce.parser(), reproduce.main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "DISAGREES  25.67" in done.stdout and "checks agree with the text" in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """`train.py | head -1` ends quietly."""
+    done = subprocess.run(
+        f"{sys.executable} {ROOT / 'scripts' / 'train.py'} --steps 1 | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("data ") and done.stderr == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,15 @@ def device(request: pytest.FixtureRequest) -> str:
 def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     """Both precisions that are promised."""
     return request.param
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a skip is allowed for a missing GPU only; any other one fails."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and "no CUDA device" not in str(report.longrepr):
+        report.outcome = "failed"
+    return report
 
 
 Script = Callable[..., subprocess.CompletedProcess[str]]

@@ -115,7 +115,8 @@ def test_one_learning_rate_per_weight_tensor():
 def test_the_start_is_not_modified():
     """Neither its numbers nor its flags; the result shares no memory with it."""
     start = torch.tensor([1.0, 2.0], requires_grad=True)
-    run = descend(lambda w: w.square().sum(), start, learning_rate=0.1, steps=0)
+    run = descend(lambda w: w.square().sum(), start, learning_rate=0.1, steps=2)
+    assert not run.weights[0].requires_grad
     run.weights[0].zero_()
     run.path[0].zero_()
     assert start.tolist() == [1, 2] and start.requires_grad and start.grad is None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal
-
-import torch
-from torch import Tensor
+import warnings
+from collections.abc import Sequence
+from typing import Literal, cast
 
 from gd_torch.arguments import (
     Number,
@@ -17,10 +15,14 @@ from gd_torch.arguments import (
     check_whole,
 )
 from gd_torch.objectives import Objective, Weights
-from gd_torch.partials import evaluate
-from gd_torch.record import Descent, Record, Stop
+from gd_torch.record import Descent, Record
+from gd_torch.stepping import Callback, Plan, march
 
-Callback = Callable[[int, float, Weights], bool | None]
+FROM = 30_000
+"""Steps ahead from which "auto" compiles: eager ones take about as long as the compiler."""
+
+EARLY = 1000
+"""Steps that "auto" makes before it compiles, since a run that diverges does so soon."""
 
 
 def descend(
@@ -31,7 +33,7 @@ def descend(
     steps: int = 1000,
     tolerance: float = 0.0,
     record: Literal["all", "last"] | int = "all",
-    stepper: Literal["auto", "eager"] = "auto",
+    stepper: Literal["auto", "eager", "fused"] = "auto",
     callback: Callback | None = None,
     callback_every: int = 100,
 ) -> Descent:
@@ -54,7 +56,11 @@ def descend(
         tolerance: stop once the gradient norm is below this; 0 never does.
         record: "all" keeps the start and every step, an int k every k-th step, "last" none; the
             last point is always kept.
-        stepper: how a step is executed; "auto" means "eager" as long as there is no other.
+        stepper: how a step is executed. "eager" evaluates the objective anew at every step; "fused"
+            traces and compiles one step, at a cost of seconds, and then launches it in a row,
+            about a hundred times faster for small objectives; it must not branch on a weight or
+            draw random numbers. "auto" starts eager and compiles if the work ahead is worth it.
+            What cannot be compiled runs eager, with one RuntimeWarning.
         callback: ``callback(step, loss, weights)`` after every ``callback_every`` updates, with
             the loss at ``weights`` (copies); returning False stops the run.
         callback_every: a positive whole number of steps.
@@ -78,64 +84,53 @@ def descend(
     check_whole("steps", steps, 0)
     check_whole("callback_every", callback_every, 1)
     check_number("tolerance", tolerance, least=0.0)
-    if stepper not in ("auto", "eager"):
-        raise ValueError(f"`stepper` must be 'auto' or 'eager', got {stepper!r}")
-    kept = Record(record)
-
-    step = 0
-    while True:
-        loss, slopes = evaluate(objective, weights)
-        value, norm = _on_host(loss, slopes)
-        stop = _why_stop(value, norm, slopes, tolerance)
-        due = callback and step and step % callback_every == 0
-        if callback and due and not (stop and stop.diverged):
-            going_on = callback(step, value, tuple(w.clone() for w in weights))
-            stop = stop or (Stop.CALLBACK if going_on is False else None)
-        if step == steps and stop in (None, Stop.CALLBACK):
-            stop = Stop.STEPS
-        following = update(weights, slopes, rates)
-        if stop is None and not _finite(following):
-            stop = Stop.WEIGHT
-        kept.add(step, weights, value, norm, last=stop is not None)
-        if stop is not None:
-            return kept.descent(loss.dtype, stop)
-        weights = following
-        step += 1
+    if stepper not in STEPPERS:
+        raise ValueError(f"`stepper` must be 'auto', 'eager' or 'fused', got {stepper!r}")
+    plan = Plan(objective, rates, steps, tolerance, callback, callback_every)
+    return STEPPERS[stepper](plan, Record(record), weights)
 
 
-def update(weights: Weights, slopes: Weights, rates: Sequence[float]) -> Weights:
-    """One step of gradient descent: w - alpha dy/dw for every weight, as new tensors."""
-    return tuple(w - alpha * d for w, d, alpha in zip(weights, slopes, rates, strict=True))
+def eager(plan: Plan, kept: Record, weights: Weights, step: int = 0) -> Descent:
+    """Every step evaluates the objective anew."""
+    run = march(plan, kept, weights, step, math.inf)[2]
+    return cast(Descent, run)
 
 
-def _on_host(loss: Tensor, slopes: Weights) -> tuple[float, float]:
-    """The loss and the Euclidean norm of all partials, brought to the host at once."""
-    norms = [torch.linalg.vector_norm(d) for d in slopes]
-    value, *parts = torch.stack([loss, *norms]).tolist()
-    norm = math.hypot(*parts)
-    if norm == 0 or not math.isfinite(norm):  # the squares inside a norm can leave the range
-        parts = [_scaled_norm(d) for d in slopes]
-        norm = math.hypot(*parts)
-    return value, norm
+def fused(plan: Plan, kept: Record, weights: Weights, step: int = 0) -> Descent:
+    """One step is compiled and launched in a row; what cannot be compiled goes on eagerly.
+
+    The first step is an eager one: it shows whether the objective leaves traces outside itself,
+    which a compiled step would lose.
+    """
+    from gd_torch.fused import FusedSteps, outside  # imports the compiler, which is heavy
+    from gd_torch.kernel import Untraceable
+
+    before = outside(plan.objective)
+    step, weights, run = march(plan, kept, weights, step, step + 1)
+    if run is not None:
+        return run
+    try:
+        if outside(plan.objective) != before:
+            raise Untraceable("it draws random numbers or changes something outside itself")
+        steps = FusedSteps(plan, kept.every, weights, step)
+    except Untraceable as why:
+        message = f"the objective cannot be compiled, its steps run eagerly: {why}"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        return eager(plan, kept, weights, step)
+    return steps.descend(kept)
 
 
-def _scaled_norm(d: Tensor) -> float:
-    """The norm by way of the largest entry, so that no square overflows or underflows."""
-    largest = float(d.abs().amax()) if d.numel() else 0.0
-    if largest == 0 or not math.isfinite(largest):
-        return largest
-    return largest * float(torch.linalg.vector_norm(d / largest))
+def auto(plan: Plan, kept: Record, weights: Weights) -> Descent:
+    """Compile once enough steps are known to lie ahead; a rule of counts alone, not of clocks.
+
+    A tolerance may end the run at any time; then as many steps are made eagerly as would have paid
+    for compiling, which at most doubles the time of the better way.
+    """
+    until = EARLY if plan.tolerance == 0 else FROM
+    if plan.steps - until < FROM or any(w.device.type != "cpu" for w in weights):
+        return eager(plan, kept, weights)
+    step, weights, run = march(plan, kept, weights, 0, until)
+    return run or fused(plan, kept, weights, step)
 
 
-def _why_stop(value: float, norm: float, slopes: Weights, tolerance: float) -> Stop | None:
-    """What ends the run at this point, before any update from it."""
-    if not math.isfinite(value):
-        return Stop.LOSS
-    if not math.isfinite(norm) and not _finite(slopes):
-        return Stop.GRADIENT
-    return Stop.TOLERANCE if norm < tolerance else None
-
-
-def _finite(weights: Weights) -> bool:
-    """Whether every entry is finite; the sum is cheap and settles all but overflowing sums."""
-    return all(math.isfinite(float(w.sum())) or bool(torch.isfinite(w).all()) for w in weights)
+STEPPERS = {"auto": auto, "eager": eager, "fused": fused}

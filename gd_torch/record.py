@@ -78,8 +78,8 @@ class Record:
             )
         self.every = record
         self.points: list[Weights] = []
-        self.blocks: list[Weights] = []
         self.numbers: list[tuple[int, float, float]] = []
+        self.blocks: list[Weights] = []
 
     def add(self, step: int, weights: Weights, loss: float, norm: float, *, last: bool) -> None:
         """Keep this point if it is due or the last."""
@@ -88,20 +88,34 @@ class Record:
         self.points.append(weights)
         self.numbers.append((step, loss, norm))
         if last or len(self.points) == self.BLOCK:
-            self.blocks.append(tuple(torch.stack(w) for w in zip(*self.points, strict=True)))
+            self._stack()
+
+    def extend(self, steps: Tensor, losses: Tensor, norms: Tensor, path: Weights) -> None:
+        """Keep points that are due, given as tensors of shape (points, ...), which are copied."""
+        self._stack()
+        self.blocks.append((steps, losses.clone(), norms.clone(), *(w.clone() for w in path)))
+
+    def _stack(self) -> None:
+        """Pack the points collected so far into one block of tensors."""
+        if self.points:
+            path = [torch.stack(w) for w in zip(*self.points, strict=True)]
+            steps, losses, norms = zip(*self.numbers, strict=True)
+            numbers = [torch.tensor(n, dtype=torch.float64, device="cpu") for n in (losses, norms)]
+            self.blocks.append((torch.tensor(steps, device="cpu"), *numbers, *path))
             self.points.clear()
+            self.numbers.clear()
 
     def descent(self, dtype: torch.dtype, stop: Stop) -> Descent:
         """The finished run, whose last point was the last one added."""
-        recorded_steps, losses, norms = zip(*self.numbers, strict=True)
-        path = tuple(torch.cat(blocks) for blocks in zip(*self.blocks, strict=True))
+        columns = zip(*self.blocks, strict=True)
+        steps, losses, norms, *path = (torch.cat(blocks) for blocks in columns)
         device = path[0].device
         return Descent(
             weights=tuple(w[-1].clone() for w in path),
-            path=path,
-            losses=torch.tensor(losses, dtype=dtype, device=device),
-            gradient_norms=torch.tensor(norms, dtype=dtype, device=device),
-            recorded_steps=torch.tensor(recorded_steps, device=device),
-            steps=recorded_steps[-1],
+            path=tuple(path),
+            losses=losses.to(device, dtype),
+            gradient_norms=norms.to(device, dtype),
+            recorded_steps=steps.to(device),
+            steps=int(steps[-1]),
             stop=stop,
         )

@@ -19,8 +19,8 @@ from gd_torch import (
     network_mse,
 )
 from gd_torch.arguments import as_weights
-from gd_torch.descent import update
 from gd_torch.partials import evaluate
+from gd_torch.stepping import update
 
 
 def quadratic(seed):

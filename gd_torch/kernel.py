@@ -1,0 +1,267 @@
+"""Trace one in-place function of tensors, compile it, and launch its kernels with nothing between.
+
+This is the only module that touches interfaces of torch that are not public: `make_fx` with a
+decomposition table, Inductor's `compile_fx_inner`, and the names in the wrapper it generates.
+Whoever uses it must be ready for :class:`Untraceable`, and must check the first results.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+aten = torch.ops.aten
+
+UNROLL = 8
+"""Inner dimensions up to this are written out as a sum of products."""
+
+SMALL = 1 << 20
+"""Products of more multiplications than this stay calls to the BLAS library."""
+
+LANES = 16
+"""A last axis shorter than this is too short to fill vector registers."""
+
+
+KEPT = 64
+"""Compiled functions kept in the process, by their trace: other data, starts and rates fit them."""
+
+_COMPILED: dict[tuple[Any, ...], Any] = {}
+
+
+class Untraceable(Exception):
+    """The function cannot be traced, compiled or launched; the message says why."""
+
+
+class Kernel:
+    """An in-place function of tensors, compiled for exactly these tensors.
+
+    Args:
+        function: works on its arguments in place and returns nothing; what else it reads (data
+            closed over) is taken up as constants.
+        arguments: the tensors it will always be launched on; they are left as they were.
+
+    Raises:
+        Untraceable: whatever went wrong on the way.
+    """
+
+    def __init__(self, function: Callable[..., None], arguments: Sequence[Tensor]) -> None:
+        self.arguments = tuple(arguments)
+        before = [tensor.clone() for tensor in self.arguments]
+        try:
+            with torch.no_grad(), _quiet():
+                self.launches, self._buffers = _compile(function, self.arguments)
+        except Exception as error:
+            first = str(error).strip().splitlines()
+            raise Untraceable(f"{type(error).__name__}: {first[0] if first else ''}") from error
+        finally:
+            for tensor, value in zip(self.arguments, before, strict=True):
+                tensor.copy_(value)
+
+    def run(self, times: int) -> None:
+        """Launch ``times`` times."""
+        if len(self.launches) == 1:
+            kernel, arguments = self.launches[0]
+            for _ in range(times):
+                kernel(*arguments)
+            return
+        launches = self.launches
+        for _ in range(times):
+            for kernel, arguments in launches:
+                kernel(*arguments)
+
+
+Launch = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+def _compile(
+    function: Callable[..., None], arguments: tuple[Tensor, ...]
+) -> tuple[list[Launch], list[Tensor]]:
+    """Trace, rewrite, compile, then run once to note every launch with its buffers."""
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx_inner
+    from torch._inductor.decomposition import select_decomp_table
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    # fake tensors hold no numbers: nothing can be read off a weight and kept as a constant
+    trace = make_fx(_returning_nothing(function), tracing_mode="fake", _allow_non_fake_inputs=True)
+    graph = trace(*(tensor.clone() for tensor in arguments))
+    inputs = [*arguments, *_lift_constants(graph)]
+    fakes = FakeTensorMode()
+    fake = [fakes.from_tensor(tensor) for tensor in inputs]
+    table = {**select_decomp_table(), aten.mm.default: _product, aten.bmm.default: _product}
+    # vec_isa_ok: the compiler is known to know this processor; probing it takes seven seconds
+    settings = {"realize_cpu_opcount_threshold": 10, "cpp.vec_isa_ok": True}
+    with fakes, config.patch(settings):
+        key = (graph.code, *((t.shape, t.stride(), t.dtype) for t in inputs))
+        if key not in _COMPILED:
+            graph = make_fx(graph, decomposition_table=table)(*fake)
+            graph.graph.eliminate_dead_code()
+            graph = make_fx(_LongAxisLast(graph).run)(*fake)
+            graph.graph.eliminate_dead_code()
+            graph.recompile()
+            while len(_COMPILED) >= KEPT:
+                _COMPILED.pop(next(iter(_COMPILED)))
+            _COMPILED[key] = compile_fx_inner(graph, fake)
+    return _record(_COMPILED[key], inputs)
+
+
+def _returning_nothing(function: Callable[..., None]) -> Callable[..., tuple[()]]:
+    def call(*arguments: Tensor) -> tuple[()]:
+        function(*arguments)
+        return ()
+
+    return call
+
+
+def _lift_constants(graph: torch.fx.GraphModule) -> list[Tensor]:
+    """Turn the tensors that the function closes over into inputs; tall ones column by column."""
+    last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
+    lifted: dict[tuple[Any, ...], torch.fx.Node] = {}
+    constants: list[Tensor] = []
+    for node in list(graph.graph.nodes):
+        if node.op != "get_attr":
+            continue
+        tensor = getattr(graph, node.target)
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if key not in lifted:
+            with graph.graph.inserting_after(last):
+                last = lifted[key] = graph.graph.placeholder(f"constant_{len(constants)}")
+            tall = tensor.dim() >= 2 and tensor.shape[-1] < LANES <= tensor.shape[-2]
+            constants.append(tensor.mT.contiguous().mT if tall else tensor)
+        node.replace_all_uses_with(lifted[key])
+        graph.graph.erase_node(node)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return constants
+
+
+# ---------------------------------------------------------------- small products and layout
+
+
+def _product(a: Tensor, b: Tensor) -> Any:
+    """A matrix product as sums of products, the longer of its two sides innermost."""
+    rows, inner = a.shape[-2:]
+    columns = b.shape[-1]
+    if rows * inner * columns > SMALL:
+        return NotImplemented
+    if rows > columns:
+        return _contract(b.mT, a.mT).mT
+    return _contract(a, b)
+
+
+def _contract(a: Tensor, b: Tensor) -> Tensor:
+    """(..., m, k) times (..., k, n), n long."""
+    inner = a.shape[-1]
+    if inner > UNROLL:
+        return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+    total = a[..., :, 0:1] * b[..., 0:1, :]
+    for i in range(1, inner):
+        total = total + a[..., :, i : i + 1] * b[..., i : i + 1, :]
+    return total
+
+
+class _LongAxisLast(torch.fx.Interpreter):
+    """Emit pointwise operations again with their longest axis innermost in memory."""
+
+    def run_node(self, node: torch.fx.Node) -> Any:
+        order = self._order(node)
+        if order is None:
+            return super().run_node(node)
+        back = [order.index(i) for i in range(len(order))]
+
+        def turned(argument: Any) -> Any:
+            if not isinstance(argument, Tensor) or argument.dim() == 0:
+                return argument
+            missing = len(order) - argument.dim()
+            return argument[(None,) * missing].permute(order)
+
+        arguments, options = self.fetch_args_kwargs_from_env(node)
+        turn = torch.utils._pytree.tree_map
+        return node.target(*turn(turned, arguments), **turn(turned, options)).permute(back)  # type: ignore[operator]
+
+    @staticmethod
+    def _order(node: torch.fx.Node) -> list[int] | None:
+        """The axes with the longest one last; None where that changes nothing."""
+        value, target = node.meta.get("val"), node.target
+        if not (isinstance(value, Tensor) and isinstance(target, torch._ops.OpOverload)):
+            return None
+        if torch.Tag.pointwise not in target.tags or target._schema.is_mutable:
+            return None
+        if value.dim() < 2 or value.shape[-1] >= LANES or max(value.shape) < LANES:
+            return None
+        longest = max(range(value.dim()), key=lambda axis: value.shape[axis])
+        return [*(axis for axis in range(value.dim()) if axis != longest), longest]
+
+
+# ---------------------------------------------------------------- launches
+
+
+def _record(compiled: Any, inputs: list[Tensor]) -> tuple[list[Launch], list[Tensor]]:
+    """Run the generated wrapper once, noting each kernel launch and each buffer it allocates."""
+    wrapper = compiled.current_callable
+    names = getattr(wrapper, "__func__", wrapper).__globals__
+    launches: list[Launch] = []
+    buffers: list[Tensor] = []
+
+    def noted(kernel: Callable[..., Any]) -> Callable[..., Any]:
+        def launch(*arguments: Any) -> Any:
+            launches.append((kernel, arguments))
+            return kernel(*arguments)
+
+        return launch
+
+    def allocate(*arguments: Any) -> Tensor:
+        buffers.append(saved["empty_strided_cpu"](*arguments))
+        return buffers[-1]
+
+    class Extern:
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            kernel = getattr(saved["extern_kernels"], name)
+
+            def launch(*arguments: Any, **options: Any) -> Any:
+                if "out" not in options:
+                    raise Untraceable(f"{name} allocates its result")
+                launches.append((lambda *a: kernel(*a, **options), arguments))
+                return kernel(*arguments, **options)
+
+            return launch
+
+    body = compiled.source_code.split("def call(")[-1].split("runner =")[0]
+    if "torch.ops." in body:
+        raise Untraceable("an operation has no generated kernel")
+    saved = {
+        "empty_strided_cpu": names["empty_strided_cpu"],
+        "extern_kernels": names["extern_kernels"],
+    }
+    saved |= {name: value for name, value in names.items() if name.startswith("cpp_fused")}
+    try:
+        names.update(
+            {name: noted(value) for name, value in saved.items() if name.startswith("cpp_")}
+        )
+        names["empty_strided_cpu"], names["extern_kernels"] = allocate, Extern()
+        compiled(list(inputs))
+    finally:
+        names.update(saved)
+    buffers += inputs
+    return launches, buffers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What tracing logs and warns of is an answer here, not news."""
+    logger = logging.getLogger("torch._inductor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

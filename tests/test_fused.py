@@ -1,0 +1,307 @@
+"""Compiled steps give the eager run: same points, stop and callbacks; else they step back."""
+
+import itertools
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from conftest import ROOT
+
+from gd_torch import bowl, curve, descend, init_weights, load_iris, network_mse
+from gd_torch import descent as descent_module
+from gd_torch.fused import SLOTS
+
+X, Y, _ = load_iris()
+MSE = network_mse(X, Y)
+
+COMPILER = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
+
+
+def assert_same(ours, eager, rtol):
+    """Every part of two runs."""
+    assert (ours.steps, ours.stop) == (eager.steps, eager.stop)
+    assert torch.equal(ours.recorded_steps, eager.recorded_steps)
+    for a, b in zip(
+        (*ours.weights, *ours.path, ours.losses, ours.gradient_norms),
+        (*eager.weights, *eager.path, eager.losses, eager.gradient_norms),
+        strict=True,
+    ):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(a, b, rtol=rtol, atol=rtol * float(b.abs().max()))
+
+
+def both(objective, start, **options):
+    """The same run fused and eager, callbacks compared; a warning fails the test."""
+    runs, seen = [], ([], [])
+    for stepper, calls in zip(("fused", "eager"), seen, strict=True):
+        runs.append(
+            descend(
+                objective,
+                start,
+                stepper=stepper,
+                callback=lambda *now, calls=calls: calls.append(now),
+                **options,
+            )
+        )
+    for (step, loss, weights), (step_, loss_, weights_) in zip(*seen, strict=True):
+        assert step == step_ and loss == pytest.approx(loss_, rel=1e-4)
+        for w, w_ in zip(weights, weights_, strict=True):
+            torch.testing.assert_close(w, w_)
+    return runs
+
+
+@pytest.mark.parametrize("hidden", [2, 4])
+def test_the_nets_equal_eager_steps_over_1000_steps(hidden, dtype):
+    """1e-12 relative in float64, 1e-4 in float32, at every recorded point."""
+    start = init_weights((4, hidden, 3), seed=1, dtype=dtype)
+    fused, eager = both(MSE, start, learning_rate=0.5, steps=1000)
+    assert_same(fused, eager, rtol=1e-12 if dtype == torch.float64 else 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("record", "steps", "tolerance", "every"),
+    list(
+        itertools.product(("all", "last", 7, SLOTS), (0, 1, 50, 2 * SLOTS), (0.0, 2e-2), (3, 100))
+    ),
+)
+def test_records_stops_and_callbacks_are_those_of_eager_mode(record, steps, tolerance, every):
+    """For every way to record and to stop, over several fillings of the buffers."""
+    options = {"record": record, "steps": steps, "tolerance": tolerance, "callback_every": every}
+    fused, eager = both(MSE, init_weights((4, 2, 3)), learning_rate=0.5, **options)
+    assert_same(fused, eager, rtol=1e-11)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_a_runaway_is_found_at_its_step(rate):
+    """The step, the quantity and the last finite weights."""
+    fused, eager = both(curve, 1.9, learning_rate=rate, steps=5000)
+    assert fused.stop.diverged and fused.steps == eager.steps == 4
+    assert_same(fused, eager, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("objective", "start", "rate"),
+    [
+        (lambda w: torch.log(w), 8.0, 3.0),
+        (lambda w: w.relu().sqrt(), 1.0, 1.0),
+        (lambda w: -(w**2), 1.0, 1e3),
+        (lambda w: w * 1e-200, 1.0, 1.0),
+    ],
+)
+def test_every_kind_of_divergence_is_found_as_in_eager_mode(objective, start, rate):
+    """Loss, gradient or weight; and a tiny gradient is none."""
+    fused, eager = both(objective, start, learning_rate=rate, steps=1000)
+    assert (fused.stop, fused.steps) == (eager.stop, eager.steps)
+
+
+def test_the_callback_can_stop_a_fused_run():
+    """At the step where it says so."""
+    run = descend(
+        bowl,
+        (-8.0, 7.0),
+        learning_rate=1e-4,
+        steps=50_000,
+        stepper="fused",
+        callback_every=500,
+        callback=lambda step, *_: step < 20_000,
+    )
+    assert (run.steps, run.stop.name) == (20_000, "CALLBACK")
+
+
+def test_auto_switches_by_counts_alone_and_loses_no_callback(monkeypatch):
+    """Steps before and after the switch form one run; the callback sees every multiple once."""
+    monkeypatch.setattr(descent_module, "FROM", 600)
+    for tolerance in (0.0, 1e-300):
+        seen = []
+        auto = descend(
+            bowl,
+            (-8.0, 7.0),
+            learning_rate=1e-3,
+            steps=3000,
+            tolerance=tolerance,
+            callback=lambda step, *_, seen=seen: seen.append(step),
+            callback_every=200,
+        )
+        eager = descend(bowl, (-8.0, 7.0), learning_rate=1e-3, steps=3000, stepper="eager")
+        assert_same(auto, eager, rtol=1e-12)
+        assert seen == list(range(200, 3001, 200))
+
+
+def test_auto_gives_identical_bits_every_time(monkeypatch):
+    """No clock decides."""
+    monkeypatch.setattr(descent_module, "FROM", 500)
+    runs = [descend(MSE, init_weights((4, 2, 3)), learning_rate=1.0, steps=4000) for _ in "123"]
+    assert torch.equal(runs[0].losses, runs[1].losses)
+    assert torch.equal(runs[0].losses, runs[2].losses)
+
+
+def test_other_data_rates_and_starts_compile_nothing_new():
+    """One compiled step serves every run of the same shape."""
+    from gd_torch.kernel import _COMPILED
+
+    descend(MSE, init_weights((4, 3, 3)), learning_rate=0.5, steps=20, stepper="fused")
+    compiled = set(_COMPILED)
+    other = network_mse(X.flip(0) * 2, Y)
+    options = {"learning_rate": (0.1, 0.3), "steps": 30, "tolerance": 1e-9}
+    fused, eager = both(other, init_weights((4, 3, 3), seed=5), **options)
+    assert_same(fused, eager, rtol=1e-12)
+    assert set(_COMPILED) == compiled
+
+
+def test_memory_for_the_record_is_bounded_for_large_weights():
+    """A weight of a million entries is fetched often instead of filling 4096 slots."""
+    start = torch.ones(1_000_000)
+    run = descend(
+        lambda w: (w**2).mean(), start, learning_rate=1.0, steps=20, stepper="fused", record=3
+    )
+    assert run.recorded_steps.tolist() == [0, 3, 6, 9, 12, 15, 18, 20]
+
+
+# ---------------------------------------------------------------- what compiles
+
+OBJECTIVES = {
+    "cross entropy": lambda a, b: torch.nn.functional.cross_entropy(
+        torch.relu(X @ a) @ b, Y.argmax(1)
+    ),
+    "log-sum-exp": lambda a, b: (
+        torch.logsumexp(torch.tanh(X @ a) @ b, 1).mean() + (a.norm() + b.pow(2).sum()) / 1e3
+    ),
+    "where": lambda a, b: torch.where(a.sum() > 0, MSE(a, b), 2 * MSE(a, b)),
+    "batch norm": lambda a, b: (
+        (torch.sigmoid(((X @ a) - (X @ a).mean(0)) / ((X @ a).std(0) + 1e-5) @ b) - Y) ** 2
+    ).mean(),
+    "python loop": lambda a, b: sum(MSE(a * s, b) for s in (1.0, 0.5, 0.25)),
+    "tied weights": lambda a, b: ((X @ a @ a.T - X) ** 2).mean() + (b**2).mean(),
+    "softplus": lambda a, b: torch.nn.functional.softplus(X @ a @ b).mean(),
+    "huber": lambda a, b: torch.nn.functional.huber_loss(X @ a @ b, Y),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives_of_ordinary_operations_compile(name):
+    """They equal eager steps to 1e-10 of the largest entry over 200 steps; no warning."""
+    fused, eager = both(OBJECTIVES[name], init_weights((4, 2, 3)), learning_rate=0.05, steps=200)
+    assert_same(fused, eager, rtol=1e-10)
+
+
+# ---------------------------------------------------------------- what does not
+
+
+class Counter:
+    """An objective that counts its calls in an attribute."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, a, b):
+        self.calls += 1
+        return MSE(a, b) * (1 + self.calls / 10)
+
+
+def closed_over(kind):
+    """Objectives with a memory of their own, made anew for every run."""
+    calls = [0] if kind == "list" else {"n": 0}
+    key = 0 if kind == "list" else "n"
+
+    def objective(a, b):
+        calls[key] += 1
+        return MSE(a, b) * (1 + calls[key] / 10)
+
+    return objective
+
+
+def square_by_hand():
+    """A custom backward pass written in the old style, which functional transforms refuse."""
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**2
+
+        @staticmethod
+        def backward(ctx, grad):
+            (x,) = ctx.saved_tensors
+            return 2 * x * grad
+
+    return lambda a, b: Square.apply(a).sum() + Square.apply(b).mean()
+
+
+def eye(n):
+    return torch.eye(n, dtype=torch.float64)
+
+
+REFUSED = {
+    "branch": lambda: lambda a, b: MSE(a, b) if a.sum() > 0 else 2 * MSE(a, b),
+    "while": lambda: lambda a, b: MSE(a, b) * next(k for k in itertools.count(1) if k > a.sum()),
+    "item": lambda: lambda a, b: MSE(a, b) * (1 + a.norm().item()),
+    "float": lambda: lambda a, b: MSE(a, b) + float(b.detach().sum()) ** 2,
+    "tolist": lambda: lambda a, b: MSE(a, b) * len([v for v in a.flatten().tolist() if v > 0]),
+    "numpy": lambda: lambda a, b: MSE(a, b) * (a.detach().numpy() > 0).sum(),
+    "nonzero": lambda: lambda a, b: MSE(a, b) + a[a > 0].sum(),
+    "dropout": lambda: lambda a, b: MSE(torch.nn.functional.dropout(a, 0.2), b),
+    "noise": lambda: lambda a, b: MSE(a + torch.randn_like(a) / 100, b),
+    "python die": lambda: lambda a, b: MSE(a, b) * (1 + random.random()),
+    "solve": lambda: lambda a, b: torch.linalg.solve(a.T @ a + eye(2), b).pow(2).sum(),
+    "inverse": lambda: lambda a, b: torch.linalg.inv(a.T @ a + eye(2)).sum() + b.sum() ** 2,
+    "eigenvalues": lambda: lambda a, b: torch.linalg.eigvalsh(a.T @ a).sum() + (b**2).sum(),
+    "sort": lambda: lambda a, b: (a.flatten().sort().values.diff() ** 2).sum() + (b**2).sum(),
+    "counter in an attribute": Counter,
+    "counter in a list": lambda: closed_over("list"),
+    "counter in a dict": lambda: closed_over("dict"),
+    "custom backward": square_by_hand,
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_compiled_gives_the_eager_run_with_one_warning(name):
+    """The same bits, draws and counts as a run that was eager from the start."""
+    runs = []
+    for stepper in ("eager", "fused"):
+        random.seed(0)
+        torch.manual_seed(0)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            runs.append(
+                descend(
+                    REFUSED[name](),
+                    init_weights((4, 2, 3)),
+                    learning_rate=0.01,
+                    steps=30,
+                    stepper=stepper,
+                )
+            )
+        assert len(told) == (stepper == "fused"), [str(w.message) for w in told]
+    eager, fused = runs
+    assert "cannot be compiled, its steps run eagerly" in str(told[0].message)
+    assert torch.equal(eager.losses, fused.losses)
+    for a, b in zip(eager.path, fused.path, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_without_a_compiler_the_run_is_eager_with_one_warning(tmp_path):
+    """A machine without a C++ compiler and with an empty cache still descends."""
+    code = (
+        "import torch, gd_torch as g\n"
+        "run = g.descend(g.curve, 1.9, learning_rate=0.1, steps=50, stepper='fused')\n"
+        "print(run.steps, run.stop.name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            "PATH": str(tmp_path),
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+            "TMPDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "50 STEPS\n", done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1

@@ -3,6 +3,7 @@
 from gd_torch.brute_force import brute_force
 from gd_torch.closed_form import bowl_partials, curve_partials, network_partials
 from gd_torch.descent import descend
+from gd_torch.ensemble import Descents, descend_many
 from gd_torch.iris import load_iris
 from gd_torch.networks import init_weights, network_mse, predict
 from gd_torch.objectives import BOWL, CURVE, Problem, bowl, curve
@@ -13,6 +14,7 @@ __all__ = [
     "BOWL",
     "CURVE",
     "Descent",
+    "Descents",
     "Problem",
     "Stop",
     "bowl",
@@ -21,6 +23,7 @@ __all__ = [
     "curve",
     "curve_partials",
     "descend",
+    "descend_many",
     "init_weights",
     "load_iris",
     "network_mse",

@@ -102,8 +102,9 @@ def fused(plan: Plan, kept: Record, weights: Weights, step: int = 0) -> Descent:
     The first step is an eager one: it shows whether the objective leaves traces outside itself,
     which a compiled step would lose.
     """
-    from gd_torch.fused import FusedSteps, outside  # imports the compiler, which is heavy
+    from gd_torch.fused import FusedSteps  # imports the compiler, which is heavy
     from gd_torch.kernel import Untraceable
+    from gd_torch.transition import outside
 
     before = outside(plan.objective)
     step, weights, run = march(plan, kept, weights, step, step + 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +12,7 @@ from gd_torch.objectives import Objective, Weights
 from gd_torch.partials import evaluate
 from gd_torch.record import Descent, Record, Stop
 from gd_torch.stepping import Plan, update
+from gd_torch.transition import CODES, transition
 
 LAUNCHES = 1000
 """Steps launched before the host looks whether the run has stopped."""
@@ -26,12 +25,6 @@ ROOM = 1 << 22
 
 CHECKED = 3
 """Steps compared with eager ones before a compiled step is trusted."""
-
-PLAIN = (int, float, str, list, dict, set)
-"""Types of closed-over objects that are watched for side effects."""
-
-CODES = (None, Stop.LOSS, Stop.GRADIENT, Stop.TOLERANCE, Stop.STEPS, Stop.WEIGHT)
-"""What the kernel's code means; Stop.STEPS also where the host asked it to wait."""
 
 
 class FusedSteps:
@@ -52,8 +45,6 @@ class FusedSteps:
     """
 
     def __init__(self, plan: Plan, every: int, start: Weights, step: int) -> None:
-        if any(w.device.type != "cpu" for w in start):
-            raise Untraceable("compiled steps are for the CPU so far")
         self.plan, self.every = plan, every
         loss, _ = evaluate(plan.objective, start)
         self.weights = [w.clone() for w in start]
@@ -154,55 +145,20 @@ class FusedSteps:
 
 def _one_step(objective: Objective, count: int, record: bool, slots: int) -> Callable[..., None]:
     """The step that is compiled, of count weights, count rates and the rest of the state."""
-    slope = torch.func.grad_and_value(objective, argnums=tuple(range(count)))
+    advance = transition(objective)
 
     def one_step(*state: Tensor) -> None:
         weights, rates = state[:count], state[count : 2 * count]
         tolerance, step, limit, code, loss, norm = state[2 * count : 2 * count + 6]
-        slopes, value = slope(*weights)
-        moved = [w - a * d for w, a, d in zip(weights, rates, slopes, strict=True)]
-        length = _norm(slopes)
-        why = torch.where(_not_finite(moved), 5, torch.zeros_like(code))
-        why = torch.where(step >= limit, 4, why)
-        why = torch.where(length < tolerance, 3, why)
-        why = torch.where(_not_finite(slopes), 2, why)
-        why = torch.where(_not_finite([value]), 1, why)
+        after = advance(weights, rates, tolerance, step, limit)
         if record:
             period, base, losses, norms, *path = state[2 * count + 6 :]
             due = (step % period == 0) & (step // period >= base)
             slot = torch.where(due, step // period - base, slots)
-            for buffer, now in zip((losses, norms, *path), (value, length, *weights), strict=True):
-                buffer.index_put_((slot[None],), now[None])
-        going = why == 0
-        for w, following in zip(weights, moved, strict=True):
-            w.copy_(torch.where(going, following, w))
-        step.copy_(step + going)
-        code.copy_(why)
-        loss.copy_(value)
-        norm.copy_(length)
+            now = (after.loss, after.norm, *weights)
+            for buffer, value in zip((losses, norms, *path), now, strict=True):
+                buffer.index_put_((slot[None],), value[None])
+        for old, new in zip((*weights, step, code, loss, norm), after.flat(), strict=True):
+            old.copy_(new)
 
     return one_step
-
-
-def _norm(slopes: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm over all entries, by way of the largest, so that no square overflows."""
-    largest = torch.stack([d.abs().amax() for d in slopes]).amax()
-    scale = torch.where((largest > 0) & (largest < math.inf), largest, 1.0)
-    return torch.stack([(d / scale).square().sum() for d in slopes]).sum().sqrt() * scale
-
-
-def _not_finite(tensors: Sequence[Tensor]) -> Tensor:
-    """Whether any entry is infinite or NaN: times zero, such an entry is NaN, any other one 0."""
-    return torch.stack([(t * 0).sum() for t in tensors]).sum() != 0
-
-
-def outside(objective: Objective) -> tuple[object, ...]:
-    """What an evaluation may change outside itself: random generators, closed-over objects."""
-    code = getattr(objective, "__code__", None)
-    cells = [cell.cell_contents for cell in getattr(objective, "__closure__", None) or ()]
-    names = code.co_names if code else ()
-    shared = getattr(objective, "__globals__", {})
-    things = [*cells, *(shared[name] for name in names if name in shared)]
-    things += vars(objective).values() if hasattr(objective, "__dict__") else []
-    seen = tuple(repr(thing) for thing in things if isinstance(thing, PLAIN))
-    return (*seen, random.getstate(), bytes(torch.get_rng_state().tolist()))

@@ -17,17 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-aten = torch.ops.aten
-
-UNROLL = 8
-"""Inner dimensions up to this are written out as a sum of products."""
-
-SMALL = 1 << 20
-"""Products of more multiplications than this stay calls to the BLAS library."""
-
-LANES = 16
-"""A last axis shorter than this is too short to fill vector registers."""
-
+from gd_torch.layout import LANES, PRODUCTS, LongAxisLast
 
 KEPT = 64
 """Compiled functions kept in the process, by their trace: other data, starts and rates fit them."""
@@ -46,17 +36,22 @@ class Kernel:
         function: works on its arguments in place and returns nothing; what else it reads (data
             closed over) is taken up as constants.
         arguments: the tensors it will always be launched on; they are left as they were.
+        leading: axes at the front of every tensor that are not worth moving, as of runs.
 
     Raises:
         Untraceable: whatever went wrong on the way.
     """
 
-    def __init__(self, function: Callable[..., None], arguments: Sequence[Tensor]) -> None:
+    def __init__(
+        self, function: Callable[..., None], arguments: Sequence[Tensor], *, leading: int = 0
+    ) -> None:
+        if any(tensor.device.type != "cpu" for tensor in arguments):
+            raise Untraceable("compiled steps are for the CPU so far")
         self.arguments = tuple(arguments)
         before = [tensor.clone() for tensor in self.arguments]
         try:
             with torch.no_grad(), _quiet():
-                self.launches, self._buffers = _compile(function, self.arguments)
+                self.launches, self._buffers = _compile(function, self.arguments, leading)
         except Exception as error:
             first = str(error).strip().splitlines()
             raise Untraceable(f"{type(error).__name__}: {first[0] if first else ''}") from error
@@ -81,7 +76,7 @@ Launch = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def _compile(
-    function: Callable[..., None], arguments: tuple[Tensor, ...]
+    function: Callable[..., None], arguments: tuple[Tensor, ...], leading: int
 ) -> tuple[list[Launch], list[Tensor]]:
     """Trace, rewrite, compile, then run once to note every launch with its buffers."""
     from torch._inductor import config
@@ -95,15 +90,16 @@ def _compile(
     inputs = [*arguments, *_lift_constants(graph)]
     fakes = FakeTensorMode()
     fake = [fakes.from_tensor(tensor) for tensor in inputs]
-    table = {**select_decomp_table(), aten.mm.default: _product, aten.bmm.default: _product}
+    table = {**select_decomp_table(), **PRODUCTS}
     # vec_isa_ok: the compiler is known to know this processor; probing it takes seven seconds
     settings = {"realize_cpu_opcount_threshold": 10, "cpp.vec_isa_ok": True}
     with fakes, config.patch(settings):
-        key = (graph.code, *((t.shape, t.stride(), t.dtype) for t in inputs))
+        threads = torch.get_num_threads()
+        key = (graph.code, leading, threads, *((t.shape, t.stride(), t.dtype) for t in inputs))
         if key not in _COMPILED:
             graph = make_fx(graph, decomposition_table=table)(*fake)
             graph.graph.eliminate_dead_code()
-            graph = make_fx(_LongAxisLast(graph).run)(*fake)
+            graph = make_fx(LongAxisLast(graph, leading).run)(*fake)
             graph.graph.eliminate_dead_code()
             graph.recompile()
             while len(_COMPILED) >= KEPT:
@@ -140,64 +136,6 @@ def _lift_constants(graph: torch.fx.GraphModule) -> list[Tensor]:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return constants
-
-
-# ---------------------------------------------------------------- small products and layout
-
-
-def _product(a: Tensor, b: Tensor) -> Any:
-    """A matrix product as sums of products, the longer of its two sides innermost."""
-    rows, inner = a.shape[-2:]
-    columns = b.shape[-1]
-    if rows * inner * columns > SMALL:
-        return NotImplemented
-    if rows > columns:
-        return _contract(b.mT, a.mT).mT
-    return _contract(a, b)
-
-
-def _contract(a: Tensor, b: Tensor) -> Tensor:
-    """(..., m, k) times (..., k, n), n long."""
-    inner = a.shape[-1]
-    if inner > UNROLL:
-        return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
-    total = a[..., :, 0:1] * b[..., 0:1, :]
-    for i in range(1, inner):
-        total = total + a[..., :, i : i + 1] * b[..., i : i + 1, :]
-    return total
-
-
-class _LongAxisLast(torch.fx.Interpreter):
-    """Emit pointwise operations again with their longest axis innermost in memory."""
-
-    def run_node(self, node: torch.fx.Node) -> Any:
-        order = self._order(node)
-        if order is None:
-            return super().run_node(node)
-        back = [order.index(i) for i in range(len(order))]
-
-        def turned(argument: Any) -> Any:
-            if not isinstance(argument, Tensor) or argument.dim() == 0:
-                return argument
-            missing = len(order) - argument.dim()
-            return argument[(None,) * missing].permute(order)
-
-        arguments, options = self.fetch_args_kwargs_from_env(node)
-        turn = torch.utils._pytree.tree_map
-        return node.target(*turn(turned, arguments), **turn(turned, options)).permute(back)  # type: ignore[operator]
-
-    @staticmethod
-    def _order(node: torch.fx.Node) -> list[int] | None:
-        """The axes with the longest one last; None where that changes nothing."""
-        value, target = node.meta.get("val"), node.target
-        if not (isinstance(value, Tensor) and isinstance(target, torch._ops.OpOverload)):
-            return None
-        if torch.Tag.pointwise not in target.tags or target._schema.is_mutable:
-            return None
-        if value.dim() < 2 or value.shape[-1] >= LANES or max(value.shape) < LANES:
-            return None
-        longest = max(range(value.dim()), key=lambda axis: value.shape[axis])
-        return [*(axis for axis in range(value.dim()) if axis != longest), longest]
 
 
 # ---------------------------------------------------------------- launches

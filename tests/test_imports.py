@@ -21,9 +21,13 @@ MODULES = [
     "brute_force",
     "record",
     "stepping",
+    "transition",
+    "layout",
     "kernel",
     "fused",
     "descent",
+    "block",
+    "ensemble",
     "plots",
     "checking",
 ]

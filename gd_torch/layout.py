@@ -1,0 +1,93 @@
+"""Rewriting a traced step so that small products become loops and the longest axis is innermost.
+
+A net of 14 weights on 150 rows spends its time in calls, not in arithmetic: products this small
+are written out, and every buffer is laid out so that the rows fill the vector registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+
+UNROLL = 8
+"""Inner dimensions up to this are written out as a sum of products."""
+
+SMALL = 1 << 20
+"""Products of more multiplications than this stay calls to the BLAS library."""
+
+LANES = 16
+"""A last axis shorter than this is too short to fill vector registers."""
+
+
+def _product(a: Tensor, b: Tensor) -> Any:
+    """A matrix product as sums of products, the longer of its two sides innermost."""
+    rows, inner = a.shape[-2:]
+    columns = b.shape[-1]
+    if rows * inner * columns > SMALL:
+        return NotImplemented
+    if rows > columns:
+        return _contract(b.mT, a.mT).mT
+    return _contract(a, b)
+
+
+def _contract(a: Tensor, b: Tensor) -> Tensor:
+    """(..., m, k) times (..., k, n), n long."""
+    inner = a.shape[-1]
+    if inner > UNROLL:
+        return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+    total = a[..., :, 0:1] * b[..., 0:1, :]
+    for i in range(1, inner):
+        total = total + a[..., :, i : i + 1] * b[..., i : i + 1, :]
+    return total
+
+
+PRODUCTS = {aten.mm.default: _product, aten.bmm.default: _product}
+"""The decompositions to trace with."""
+
+
+class LongAxisLast(torch.fx.Interpreter):
+    """Emit pointwise operations again with their longest axis innermost in memory.
+
+    Args:
+        graph: a traced function with fake values noted at its nodes.
+        leading: axes at the front that stay there, such as one of runs side by side.
+    """
+
+    def __init__(self, graph: torch.fx.GraphModule, leading: int) -> None:
+        super().__init__(graph)
+        self.leading = leading
+
+    def run_node(self, node: torch.fx.Node) -> Any:
+        order = self._order(node)
+        if order is None:
+            return super().run_node(node)
+        back = [order.index(i) for i in range(len(order))]
+
+        def turned(argument: Any) -> Any:
+            if not isinstance(argument, Tensor) or argument.dim() == 0:
+                return argument
+            missing = len(order) - argument.dim()
+            return argument[(None,) * missing].permute(order)
+
+        arguments, options = self.fetch_args_kwargs_from_env(node)
+        turn = torch.utils._pytree.tree_map
+        return node.target(*turn(turned, arguments), **turn(turned, options)).permute(back)  # type: ignore[operator]
+
+    def _order(self, node: torch.fx.Node) -> list[int] | None:
+        """The axes with the longest one last; None where that changes nothing."""
+        value, target = node.meta.get("val"), node.target
+        if not (isinstance(value, Tensor) and isinstance(target, torch._ops.OpOverload)):
+            return None
+        if torch.Tag.pointwise not in target.tags or target._schema.is_mutable:
+            return None
+        movable = range(self.leading, value.dim())
+        if value.dim() < 2 or len(movable) < 2 or value.shape[-1] >= LANES:
+            return None
+        longest = max(movable, key=lambda axis: value.shape[axis])
+        if value.shape[longest] < LANES:
+            return None
+        return [*(axis for axis in range(value.dim()) if axis != longest), longest]

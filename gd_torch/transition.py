@@ -1,0 +1,90 @@
+"""One step of a descent as a function of tensors alone, its decision to stop included.
+
+Nothing in it asks the host, so that it can be traced, compiled, and mapped over many runs.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gd_torch.objectives import Objective, Weights
+from gd_torch.record import Stop
+
+PLAIN = (int, float, str, list, dict, set)
+"""Types of closed-over objects that are watched for side effects."""
+
+CODES = (None, Stop.LOSS, Stop.GRADIENT, Stop.TOLERANCE, Stop.STEPS, Stop.WEIGHT)
+"""What the kernel's code means; Stop.STEPS also where the host asked it to wait."""
+
+
+class After(NamedTuple):
+    """What a step makes of a point: the next point, or the same one where ``code`` says stop."""
+
+    weights: Weights
+    step: Tensor
+    code: Tensor
+    loss: Tensor
+    norm: Tensor
+
+    def flat(self) -> tuple[Tensor, ...]:
+        """All tensors in a row."""
+        return (*self.weights, self.step, self.code, self.loss, self.norm)
+
+
+Advance = Callable[[Weights, Weights, Tensor, Tensor, Tensor], After]
+
+
+def transition(objective: Objective) -> Advance:
+    """The step of an objective: (weights, rates, tolerance, step, limit) -> :class:`After`.
+
+    ``step`` counts the updates made, ``limit`` those to make; loss and norm belong to the point
+    that came in. Each rate is a tensor of shape (), one per weight tensor.
+    """
+
+    def advance(
+        weights: Weights, rates: Weights, tolerance: Tensor, step: Tensor, limit: Tensor
+    ) -> After:
+        slope = torch.func.grad_and_value(objective, argnums=tuple(range(len(weights))))
+        slopes, loss = slope(*weights)
+        moved = [w - a * d for w, a, d in zip(weights, rates, slopes, strict=True)]
+        norm = _norm(slopes)
+        code = torch.where(_not_finite(moved), 5, torch.zeros_like(step))
+        code = torch.where(step >= limit, 4, code)
+        code = torch.where(norm < tolerance, 3, code)
+        code = torch.where(_not_finite(slopes), 2, code)
+        code = torch.where(_not_finite([loss]), 1, code)
+        going = code == 0
+        chosen = [torch.where(going, m, w) for m, w in zip(moved, weights, strict=True)]
+        return After(tuple(chosen), step + going, code, loss, norm)
+
+    return advance
+
+
+def _norm(slopes: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm over all entries, by way of the largest, so that no square overflows."""
+    largest = torch.stack([d.abs().amax() for d in slopes]).amax()
+    scale = torch.where((largest > 0) & (largest < math.inf), largest, 1.0)
+    return torch.stack([(d / scale).square().sum() for d in slopes]).sum().sqrt() * scale
+
+
+def _not_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """Whether any entry is infinite or NaN: times zero, such an entry is NaN, any other one 0."""
+    return torch.stack([(t * 0).sum() for t in tensors]).sum() != 0
+
+
+def outside(objective: Objective) -> tuple[object, ...]:
+    """What an evaluation may change outside itself: random generators, closed-over objects."""
+    code = getattr(objective, "__code__", None)
+    cells = [cell.cell_contents for cell in getattr(objective, "__closure__", None) or ()]
+    names = code.co_names if code else ()
+    shared = getattr(objective, "__globals__", {})
+    things = [*cells, *(shared[name] for name in names if name in shared)]
+    things += vars(objective).values() if hasattr(objective, "__dict__") else []
+    seen = tuple(repr(thing) for thing in things if isinstance(thing, PLAIN))
+    return (*seen, random.getstate(), bytes(torch.get_rng_state().tolist()))

@@ -81,9 +81,13 @@ class Record:
         self.numbers: list[tuple[int, float, float]] = []
         self.blocks: list[Weights] = []
 
+    def due(self, step: int) -> bool:
+        """Whether the point at this step is to be kept."""
+        return self.every > 0 and step % self.every == 0
+
     def add(self, step: int, weights: Weights, loss: float, norm: float, *, last: bool) -> None:
         """Keep this point if it is due or the last."""
-        if not last and (self.every == 0 or step % self.every):
+        if not last and not self.due(step):
             return
         self.points.append(weights)
         self.numbers.append((step, loss, norm))

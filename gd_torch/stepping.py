@@ -27,6 +27,11 @@ class Plan:
     callback: Callback | None
     callback_every: int
 
+    def looks(self, step: int) -> bool:
+        """Whether the gradient norm matters at this step; elsewhere it need not be computed."""
+        called = self.callback is not None and step % self.callback_every == 0
+        return self.tolerance > 0 or step == self.steps or called
+
     def settle(self, stop: Stop | None, step: int, loss: float, weights: Weights) -> Stop | None:
         """Call the callback if it is due, then say whether the run ends at this point."""
         due = step and step % self.callback_every == 0 and not (stop and stop.diverged)
@@ -42,13 +47,15 @@ def march(
     """Steps one by one from ``step`` to ``until``: where that led, and the run if it has ended."""
     while step < until:
         loss, slopes = evaluate(plan.objective, weights)
-        value, norm = _on_host(loss, slopes)
-        stop = _why_stop(value, norm, slopes, plan.tolerance)
-        stop = plan.settle(stop, step, value, weights)
+        value, stop = float(loss), None
         following = update(weights, slopes, plan.rates)
-        if stop is None and not _finite(following):
-            stop = Stop.WEIGHT
-        kept.add(step, weights, value, norm, last=stop is not None)
+        finite = math.isfinite(value) and _finite(following)
+        if not finite or plan.looks(step) or kept.due(step):
+            norm = gradient_norm(slopes)
+            stop = _why_stop(value, norm, slopes, plan.tolerance)
+            stop = plan.settle(stop, step, value, weights)
+            stop = stop if stop or finite else Stop.WEIGHT
+            kept.add(step, weights, value, norm, last=stop is not None)
         if stop is not None:
             return step, weights, kept.descent(loss.dtype, stop)
         weights = following
@@ -61,15 +68,12 @@ def update(weights: Weights, slopes: Weights, rates: Sequence[float]) -> Weights
     return tuple(w - alpha * d for w, d, alpha in zip(weights, slopes, rates, strict=True))
 
 
-def _on_host(loss: Tensor, slopes: Weights) -> tuple[float, float]:
-    """The loss and the Euclidean norm of all partials, brought to the host at once."""
-    norms = [torch.linalg.vector_norm(d) for d in slopes]
-    value, *parts = torch.stack([loss, *norms]).tolist()
-    norm = math.hypot(*parts)
+def gradient_norm(slopes: Weights) -> float:
+    """The Euclidean norm over the partials of all weights."""
+    norm = math.hypot(*(float(torch.linalg.vector_norm(d)) for d in slopes))
     if norm == 0 or not math.isfinite(norm):  # the squares inside a norm can leave the range
-        parts = [_scaled_norm(d) for d in slopes]
-        norm = math.hypot(*parts)
-    return value, norm
+        return math.hypot(*(_scaled_norm(d) for d in slopes))
+    return norm
 
 
 def _scaled_norm(d: Tensor) -> float:

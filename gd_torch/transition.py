@@ -53,12 +53,12 @@ def transition(objective: Objective) -> Advance:
         slope = torch.func.grad_and_value(objective, argnums=tuple(range(len(weights))))
         slopes, loss = slope(*weights)
         moved = [w - a * d for w, a, d in zip(weights, rates, slopes, strict=True)]
-        norm = _norm(slopes)
-        code = torch.where(_not_finite(moved), 5, torch.zeros_like(step))
+        largest, norm = _norm(slopes)
+        code = torch.where(_largest(moved).isfinite(), 0, torch.full_like(step, 5))
         code = torch.where(step >= limit, 4, code)
         code = torch.where(norm < tolerance, 3, code)
-        code = torch.where(_not_finite(slopes), 2, code)
-        code = torch.where(_not_finite([loss]), 1, code)
+        code = torch.where(largest.isfinite(), code, 2)
+        code = torch.where(loss.isfinite(), code, 1)
         going = code == 0
         chosen = [torch.where(going, m, w) for m, w in zip(moved, weights, strict=True)]
         return After(tuple(chosen), step + going, code, loss, norm)
@@ -66,16 +66,17 @@ def transition(objective: Objective) -> Advance:
     return advance
 
 
-def _norm(slopes: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm over all entries, by way of the largest, so that no square overflows."""
-    largest = torch.stack([d.abs().amax() for d in slopes]).amax()
+def _norm(slopes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The largest entry and the Euclidean norm, whose squares must not leave the range."""
+    largest = _largest(slopes)
     scale = torch.where((largest > 0) & (largest < math.inf), largest, 1.0)
-    return torch.stack([(d / scale).square().sum() for d in slopes]).sum().sqrt() * scale
+    squares = torch.stack([(d / scale).square().sum() for d in slopes]).sum()
+    return largest, squares.sqrt() * scale
 
 
-def _not_finite(tensors: Sequence[Tensor]) -> Tensor:
-    """Whether any entry is infinite or NaN: times zero, such an entry is NaN, any other one 0."""
-    return torch.stack([(t * 0).sum() for t in tensors]).sum() != 0
+def _largest(tensors: Sequence[Tensor]) -> Tensor:
+    """The largest absolute entry; NaN if there is one."""
+    return torch.stack([t.abs().amax() for t in tensors]).amax()
 
 
 def outside(objective: Objective) -> tuple[object, ...]:

@@ -67,6 +67,14 @@ def test_a_disagreement_is_shown_and_fails_the_report(tmp_path):
     assert "DISAGREES  25.67" in done.stdout and "checks agree with the text" in done.stdout
 
 
+def test_the_benchmark_says_what_is_missing(script, tmp_path):
+    """Without its peers: one line, status 2, nothing written."""
+    (tmp_path / "jax.py").write_text("raise ImportError('not here')")
+    done = script("benchmark.py", "--json", "b.json", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "the peers are not installed" in done.stderr and not (tmp_path / "b.json").exists()
+
+
 def test_a_reader_that_leaves_is_no_error():
     """`train.py | head -1` ends quietly."""
     done = subprocess.run(

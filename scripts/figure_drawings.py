@@ -16,6 +16,8 @@ from gd_torch.plots.style import fixed, number
 (MINIMISER,) = CURVE.minimiser
 CURVE_LIMITS = (-1.6, 2.15)
 FRAMES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 28, 36, 46, 60, 80, 105, 140, 190, 260, 350, 470)
+FRAME_TIMES = (1500, *[500] * (len(FRAMES) - 1), 3000)
+"""Milliseconds per frame: the first and the last stay longer."""
 
 
 def brute_force() -> Figure:

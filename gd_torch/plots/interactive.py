@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gd_torch.objectives import Objective
 from gd_torch.partials import partials, value_and_partials
@@ -25,7 +26,12 @@ KEYS = (
     "The buttons and the legend switch each path off and on."
 )
 PALE = [[0, "#AFC3D6"], [1, "#EDF2F6"]]
-EYE = {"x": 1.15, "y": -1.55, "z": 1.15}
+EYE = {"x": 0.7, "y": -0.9, "z": 1.25}
+EYE_OUTSIDE = {"x": -1.35, "y": 0.75, "z": 0.75}
+CENTER = {"x": 0, "y": 0, "z": -0.14}
+LOWERED = 0.012
+"""Paths lie inside a bowl and tangents outside: the surface is drawn this share of its height
+lower or higher, so that its facets hide neither."""
 SHOWN_STEPS = 200
 
 
@@ -54,10 +60,10 @@ def surface_page(
         switched += _tangents(objective, tangents_at)
     first = tangents_at or tuple(float(w[0]) for w in next(iter(runs.values())).path)
     marks = [
-        _mark(objective, first, "start", "circle-open", "bottom center"),
-        _mark(objective, minimum, "minimum", "x", "top center"),
+        _mark(objective, first, "start", "circle-open"),
+        _mark(objective, minimum, "minimum", "x"),
     ]
-    data = [*_surface(grid), *marks, *switched]
+    data = [*_surface(grid, -LOWERED if tangents_at else LOWERED), *marks, *switched]
     names = style.symbols(objective)
     buttons = [
         _button(place, trace) for place, trace in enumerate(data) if trace.get("showlegend", True)
@@ -74,17 +80,17 @@ def surface_page(
         table=table(head, rows), script="scene.js",
         data={
             "data": data,
-            "layout": _scene_layout(names),
+            "layout": _scene_layout(names, marks, EYE_OUTSIDE if tangents_at else EYE),
             "axes": ["scene.xaxis", "scene.yaxis", "scene.zaxis"],
-            "inked": [place for place, trace in enumerate(data) if "text" in trace],
         },
     )  # fmt: skip
 
 
-def _surface(grid: Grid) -> list[Trace]:
-    """The pale surface, and every fifth ring on it as a thin line."""
-    x, y, z = (part.tolist() for part in grid)
-    flat = {"showscale": False, "hoverinfo": "skip", "showlegend": False, "opacity": 0.92}
+def _surface(grid: Grid, share: float) -> list[Trace]:
+    """The pale surface, lower by a share of its height, and every fourth ring as a thin line."""
+    lower = share * float(grid.y.max() - grid.y.min())
+    x, y, z = (part.tolist() for part in (grid.w1, grid.w2, grid.y - lower))
+    flat = {"showscale": False, "hoverinfo": "skip", "showlegend": False}
     light = {"ambient": 0.95, "diffuse": 0.15, "specular": 0.0}
     shell = {"type": "surface", "x": x, "y": y, "z": z, "colorscale": PALE, "lighting": light, **flat}
     rings: list[list[float | None]] = [[], [], []]
@@ -97,19 +103,50 @@ def _surface(grid: Grid) -> list[Trace]:
 
 
 def _paths(runs: Mapping[str, Descent]) -> list[Trace]:
-    """One trace per path, in the house's colours, dashes and markers; the joint step wide."""
+    """One trace per path, in the house's colours, dashes and markers; the joint step wide.
+
+    At equal depth the first trace is seen, so the thin paths come before the wide one.
+    """
     return [
-        {
-            "type": "scatter3d",
-            "name": f"{name}: y = {style.value(runs[name].losses[-1])}",
-            **{axis: part.tolist() for axis, part in zip("xyz", path_of(runs[name]), strict=True)},
-            "mode": "lines+markers",
-            "line": {"color": look.color, "width": 3 * look.width, "dash": look.web_dash},
-            "marker": {"color": look.color, "symbol": look.web_marker, "size": 5},
-            "hovertemplate": "(%{x:.3f}, %{y:.3f})<br>y = %{z:.3f}",
-        }
+        _line(
+            f"{name}: y = {style.value(runs[name].losses[-1])}",
+            torch.stack(path_of(runs[name])),
+            look,
+            width=3 * look.width,
+            size=12,
+        )
         for name, look in style.path_styles(runs).items()
     ]
+
+
+def _line(name: str, path: Tensor, look: style.PathStyle, width: float, size: float) -> Trace:
+    """A path of shape (3, n) with a marker at each of its points, cut into the style's dashes.
+
+    Plotly's own dashes are hardly visible in three dimensions.
+    """
+    cuts = {"-": 0, "--": 8, ":": 15}[look.dash]  # every other piece of a segment is left out
+    shown: list[list[float | None]] = [[], [], []]
+    sizes: list[float] = []
+    for tail, head in zip(path.T[:-1], path.T[1:], strict=True):
+        share = torch.linspace(0, 1, 2 * cuts + 2)[:, None].to(path.dtype)
+        for place, at in enumerate((tail + share * (head - tail)).tolist()):
+            ends = place in (0, 2 * cuts + 1)
+            gap = [None] if place % 2 and not ends else []
+            for axis, value in zip(shown, at, strict=True):
+                axis += [value, *gap]
+            sizes += [size if ends else 0.0, *(0.0 for _ in gap)]
+    return {
+        "type": "scatter3d",
+        "name": name,
+        **dict(zip("xyz", shown, strict=True)),
+        "mode": "lines+markers",
+        "line": {"color": look.color, "width": width},
+        "marker": {
+            "color": look.color, "symbol": look.web_marker, "size": sizes, "opacity": 1,
+            "line": {"width": 0},
+        },
+        "hovertemplate": "(%{x:.3f}, %{y:.3f})<br>y = %{z:.3f}",
+    }  # fmt: skip
 
 
 def _tangents(objective: Objective, at: tuple[float, float]) -> list[Trace]:
@@ -117,35 +154,25 @@ def _tangents(objective: Objective, at: tuple[float, float]) -> list[Trace]:
     slopes = value_and_partials(objective)(*at)[1]
     looks = (style.PATHS["w₁ only"], style.PATHS["w₂ only"])
     return [
-        {
-            "type": "scatter3d",
-            "name": f"slope {style.number(slope)} along {name}",
-            **dict(zip("xyz", ends.T.tolist(), strict=True)),
-            "mode": "lines",
-            "line": {"color": look.color, "width": 9, "dash": look.web_dash},
-            "hoverinfo": "name",
-        }
+        _line(f"slope {style.number(slope)} along {name}", ends.T, look, width=9, size=0)
         for ends, slope, name, look in zip(
             tangents(objective, at), slopes, style.symbols(objective), looks, strict=True
         )
     ]
 
 
-def _mark(
-    objective: Objective, at: tuple[float, ...], name: str, symbol: str, side: str
-) -> Trace:
+def _mark(objective: Objective, at: tuple[float, ...], name: str, symbol: str) -> Trace:
     """A named point on the surface."""
     y = float(objective(*torch.tensor(at).double()))
     place = ", ".join(style.number(w) for w in at)
     return {
-        "type": "scatter3d", "x": [at[0]], "y": [at[1]], "z": [y], "mode": "markers+text",
+        "type": "scatter3d", "x": [at[0]], "y": [at[1]], "z": [y], "mode": "markers",
         "marker": {"color": style.INK, "symbol": symbol, "size": 6, "line": {"width": 3}},
-        "text": [f"{name} ({place})"], "textposition": side, "showlegend": False,
-        "hoverinfo": "skip",
+        "name": f"{name} ({place})", "showlegend": False, "hoverinfo": "name",
     }  # fmt: skip
 
 
-def _scene_layout(names: tuple[str, ...]) -> dict[str, Any]:
+def _scene_layout(names: tuple[str, ...], marks: list[Trace], eye: dict[str, float]) -> dict[str, Any]:
     """Axes named with symbols and words, the legend below the scene."""
     axis = {"showbackground": False, "zeroline": False}
     labels = [*(f"weight {name}" for name in names), "value y"]
@@ -153,7 +180,16 @@ def _scene_layout(names: tuple[str, ...]) -> dict[str, Any]:
         f"{letter}axis": {**axis, "title": {"text": label}}
         for letter, label in zip("xyz", labels, strict=True)
     }
-    scene |= {"camera": {"eye": EYE}, "aspectratio": {"x": 1, "y": 1, "z": 0.8}}
+    scene |= {"camera": {"eye": eye, "center": CENTER}, "aspectratio": {"x": 1, "y": 1, "z": 0.55}}
+    scene["annotations"] = [
+        {
+            **{axis: mark[axis][0] for axis in "xyz"},
+            "text": mark["name"], "ax": 70 * side, "ay": 26 * side,
+            "font": {"color": style.INK}, "bgcolor": "rgba(255,255,255,0.85)",
+            "arrowcolor": style.INK,
+        }
+        for mark, side in zip(marks, (-1, 1), strict=True)
+    ]  # fmt: skip
     return {
         "scene": scene,
         "uirevision": "kept",
@@ -165,9 +201,10 @@ def _scene_layout(names: tuple[str, ...]) -> dict[str, Any]:
 
 def _button(place: int, trace: Trace) -> str:
     """A real button that says whether its path is shown."""
-    line = trace["line"]
-    border = {"solid": "solid", "dash": "dashed", "dot": "dotted"}[line["dash"]]
-    swatch = f'<span class="swatch" style="border-top-style:{border};border-color:{line["color"]}"></span>'
+    color = trace["line"]["color"]
+    dash = next(look.dash for look in style.PATHS.values() if look.color == color)
+    border = {"-": "solid", "--": "dashed", ":": "dotted"}[dash]
+    swatch = f'<span class="swatch" style="border-top-style:{border};border-color:{color}"></span>'
     return (
         f'<button type="button" aria-pressed="true" data-trace="{place}">'
         f"{swatch}{html.escape(trace['name'])}</button>"
@@ -205,11 +242,11 @@ def descent_page(
     last = len(found) - 1
     controls = (
         '<div class="controls"><button type="button" id="play" aria-pressed="false">Play</button>'
-        '<label>step <input type="range" id="step" min="0" max="1" value="0"></label>'
-        '<output id="step-value" for="step"></output>'
+        '<label>step <input type="range" id="step" min="0" max="1" value="0">'
+        '<output id="step-value" for="step"></output></label>'
         '<label>learning rate α <input type="range" id="rate" min="0" '
-        f'max="{last}" value="{list(runs).index(shown)}"></label>'
-        '<output id="rate-value" for="rate"></output></div>'
+        f'max="{last}" value="{list(runs).index(shown)}">'
+        '<output id="rate-value" for="rate"></output></label></div>'
     )
     return page(
         title=title, summary=summary, alt=alt, controls=controls,
@@ -219,7 +256,7 @@ def descent_page(
         data={
             "data": data, "layout": layout, "runs": found, "limits": limits,
             "moving": [place for place, trace in enumerate(data) if not trace["x"]],
-            "axes": ["xaxis", "yaxis", "xaxis2", "yaxis2"], "inked": [],
+            "axes": ["xaxis", "yaxis", "xaxis2", "yaxis2"],
         },
     )  # fmt: skip
 
@@ -260,7 +297,7 @@ def _curve_picture(
         "xaxis": {"domain": [0, 0.56], "range": limits, "title": {"text": f"weight {symbol}"}, "zeroline": False},
         "yaxis": {"range": [low - 0.1 * (high - low), high], "title": {"text": "value y"}, "zeroline": False},
         "xaxis2": {"domain": [0.68, 1], "title": {"text": "step"}, "zeroline": False},
-        "yaxis2": {"anchor": "x2", "type": "log", "exponentformat": "power", "title": {"text": f"step length |Δ{symbol}|"}},
+        "yaxis2": {"anchor": "x2", "type": "log", "dtick": 1, "exponentformat": "power", "title": {"text": f"step length |Δ{symbol}|"}},
         "margin": {"l": 60, "r": 15, "t": 10, "b": 50},
         "font": {"family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},

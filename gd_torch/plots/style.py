@@ -59,22 +59,21 @@ class PathStyle(NamedTuple):
 
     Attributes:
         color, dash, marker, width: in matplotlib's words.
-        web_dash, web_marker: the same in plotly's words.
+        web_marker: the marker in plotly's words; three dimensions know no triangle.
     """
 
     color: str
     dash: str
     marker: str
     width: float
-    web_dash: str
     web_marker: str
 
 
 PATHS = {
-    "descent": PathStyle(VERMILION, "-", "o", 2.0, "solid", "circle"),
-    "both weights": PathStyle(BLUE, "-", "D", 5.5, "solid", "diamond"),
-    "w₁ only": PathStyle(GREEN, "--", "s", 2.4, "dash", "square"),
-    "w₂ only": PathStyle(PINK, ":", "^", 2.8, "dot", "diamond-open"),
+    "descent": PathStyle(VERMILION, "-", "o", 2.0, "circle"),
+    "both weights": PathStyle(BLUE, "-", "D", 5.5, "diamond"),
+    "w₁ only": PathStyle(GREEN, "--", "s", 2.4, "square"),
+    "w₂ only": PathStyle(PINK, ":", "^", 2.8, "diamond-open"),
 }
 """The tutorial's four paths."""
 

@@ -16,10 +16,8 @@ function colours() {
   return all;
 }
 
-async function paint() {
-  await Plotly.relayout(picture, colours());
-  const ink = dark.matches ? "#ececec" : "#222222";
-  if (page.inked.length) await Plotly.restyle(picture, { "textfont.color": ink }, page.inked);
+function paint() {
+  return Plotly.relayout(picture, colours());
 }
 
 async function draw() {

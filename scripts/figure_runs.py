@@ -30,6 +30,7 @@ from gd_torch.plots import Comparison, Evaluated, Outcome, Turn
 
 BOWL_RATE = 0.1
 STEPS = 3000
+SEEDS = 200
 INPUTS, OUTPUTS = 4, 3
 
 
@@ -166,13 +167,13 @@ def stacked_starts(hidden: int, seeds: range) -> Weights:
     return tuple(torch.stack(w) for w in zip(*drawn, strict=True))
 
 
-def losses_by_seed(hidden: int, seeds: int = 200) -> tuple[Tensor, Tensor]:
+def losses_by_seed(hidden: int) -> tuple[Tensor, Tensor]:
     """Steps (from 1, about evenly spaced on a log scale) and losses (t, seeds), learning rate 1.
 
     The runs are one descent on the sum of their losses, whose partials separate.
     """
     many = torch.func.vmap(iris_mse())
-    starts = stacked_starts(hidden, range(seeds))
+    starts = stacked_starts(hidden, range(SEEDS))
     run = descend(lambda W1, W2: many(W1, W2).sum(), starts, learning_rate=1.0, steps=STEPS)
     shown = torch.linspace(0, 1, 120).mul(torch.tensor(STEPS + 1.0).log()).exp().round().long() - 1
     shown = shown.unique()

@@ -72,8 +72,8 @@ def tangent(
     """
     figure = style.new_figure()
     axes = figure.add_subplot()
-    draw_curve(axes, objective, limits)
     w, y = points(objective, run)[0]
+    draw_curve(axes, objective, limits)
     reach = (limits[1] - limits[0]) / 9
     slope = draw_tangent(axes, objective, (w, y), reach, f"tangent at {style.number(w)}")
     style.mark_start(axes, w, y, f"start ({style.number(w)}, {style.number(y)})")
@@ -111,9 +111,9 @@ def first_steps(
     """
     figure = style.new_figure(9, 6.4)
     axes, below = figure.subplots(2, 1, height_ratios=(4.2, 1))
+    path = points(objective, run)[: len(by_hand)]
     (symbol,) = style.symbols(objective)
     draw_curve(axes, objective, limits)
-    path = points(objective, run)[: len(by_hand)]
     reach = (limits[1] - limits[0]) / 9
     slopes = []
     for step, at in enumerate(path):
@@ -183,8 +183,8 @@ def descent_on_curve(
     """
     figure = style.new_figure(9.5, 4.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
-    (symbol,) = style.symbols(objective)
     path = points(objective, run)
+    (symbol,) = style.symbols(objective)
     step = len(path) - 1 if step is None else step
     shown = path[: step + 1]
     draw_curve(left, objective, limits)

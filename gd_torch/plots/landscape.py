@@ -59,7 +59,7 @@ def path_plane(objective: Objective, run: Descent) -> Plane:
         objective: what the run descended on.
         run: a run with at least three recorded points.
     """
-    vectors = torch.cat([w.flatten(1) for w in run.path], dim=1).double()  # (t, n)
+    vectors = torch.cat([w.reshape(len(w), -1) for w in run.path], dim=1).double()  # (t, n)
     centre = vectors.mean(0)
     centred = vectors - centre
     _, spread, directions = torch.linalg.svd(centred, full_matrices=False)

@@ -33,8 +33,8 @@ def overshoot(
     """
     figure = style.new_figure(10.5, 5.2)
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-    (symbol,) = style.symbols(objective)
     path = points(objective, run)
+    (symbol,) = style.symbols(objective)
     _symlog_curve(left, objective, path[:3], symbol)
     steps = run.recorded_steps.tolist()
     right.plot(steps, [w for w, _ in path], "-o", color=style.VERMILION, lw=2, label=symbol)

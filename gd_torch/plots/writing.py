@@ -29,7 +29,8 @@ def save(figure: Figure, path: Path | str) -> Path:
     """Write a figure as .svg, .png or .pdf.
 
     The bytes depend on the figure alone (no date, fixed ids). They go to a temporary file in the
-    same folder that is then renamed: whatever interrupts, ``path`` is whole, old or new.
+    same folder that is then renamed: whatever interrupts, ``path`` is whole, old or new. The first
+    save settles the figure's layout, which would otherwise drift a little with every draw.
 
     Returns:
         The path written.
@@ -41,6 +42,9 @@ def save(figure: Figure, path: Path | str) -> Path:
     kind = path.suffix.removeprefix(".").lower()
     if kind not in UNDATED:
         raise ValueError(f"`path` must end in .svg, .png or .pdf, got {path.name!r}")
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind, dpi=DPI, metadata=UNDATED[kind])
     return write(path, drawn.getvalue())

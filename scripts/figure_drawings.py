@@ -9,8 +9,7 @@ import figure_runs as runs
 import torch
 from matplotlib.figure import Figure
 
-from gd_torch import BOWL, CURVE, bowl, curve, value_and_partials
-from gd_torch import plots
+from gd_torch import BOWL, CURVE, bowl, curve, plots, value_and_partials
 from gd_torch.plots.style import fixed, number
 
 (MINIMISER,) = CURVE.minimiser
@@ -23,7 +22,10 @@ FRAME_TIMES = (1500, *[500] * (len(FRAMES) - 1), 3000)
 def brute_force() -> Figure:
     """Figure 01."""
     evaluations = {weights: 100**weights for weights in (1, 2, 14, 28)}
-    title = "A finer grid ends lower, yet still beside the minimum; 14 weights would take 10²⁸ evaluations"
+    title = (
+        "A finer grid ends lower, yet still beside the minimum; 14 weights "
+        "would take 10²⁸ evaluations"
+    )
     return plots.brute_force_grids(curve, runs.grids(), MINIMISER, evaluations, title=title)
 
 
@@ -31,7 +33,9 @@ def tangent() -> Figure:
     """Figure 02."""
     run = runs.curve_run(0.01)
     slope = float(value_and_partials(curve)(*CURVE.start)[1][0])
-    title = f"At w = {CURVE.start[0]} the slope is {fixed(slope, 2)}: down is to the left, and steep"
+    title = (
+        f"At w = {CURVE.start[0]} the slope is {fixed(slope, 2)}: down is to the left, and steep"
+    )
     return plots.tangent(curve, run, (-1.6, 2.5), minimiser=MINIMISER, title=title)
 
 
@@ -39,7 +43,10 @@ def overshoot() -> Figure:
     """Figure 03."""
     run = runs.curve_run(1.0)
     w = run.path[0]
-    title = f"Learning rate 1 overshoots, each time further: {number(w[0])} → {number(w[1])} → {number(w[2])}"
+    title = (
+        f"Learning rate 1 overshoots, each time further: {number(w[0])} "
+        f"→ {number(w[1])} → {number(w[2])}"
+    )
     return plots.overshoot(curve, run, title=title)
 
 
@@ -48,7 +55,10 @@ def first_steps() -> Figure:
     noted, run = runs.by_hand(), runs.curve_run(0.01)
     first, second = (run.path[0][:3].diff().abs()).tolist()
     path = " → ".join(f"{w:g}" for w, _ in noted)
-    title = f"Two steps with α = 0.01: {path}, the second {100 * second / first:.0f} % as long as the first"
+    title = (
+        f"Two steps with α = 0.01: {path}, the second {100 * second / first:.0f} "
+        "% as long as the first"
+    )
     return plots.first_steps(curve, run, noted, (1.35, 2.02), title=title)
 
 
@@ -65,7 +75,8 @@ def descent() -> Iterator[Figure]:
 def learning_rates() -> Figure:
     """Figure 06."""
     tried = {rate: runs.curve_run(rate) for rate in (0.001, 0.01, 0.1, 0.5)}
-    title = f"Too small crawls, too big diverges: {', '.join(str(run.steps) for run in list(tried.values())[:3])} steps, and no end at 0.5"
+    counts = ", ".join(str(run.steps) for run in tried.values() if run.converged)
+    title = f"Too small crawls, too big diverges: {counts} steps, and no end at 0.5"
     return plots.learning_rates(curve, tried, (-1.6, 2.15), MINIMISER, title=title)
 
 
@@ -76,7 +87,9 @@ def learning_rate_map() -> Figure:
     most = 1000
     outcomes, steps = runs.learning_rate_outcomes(starts, rates, most)
     title = "The further out the start, the smaller the largest learning rate that converges"
-    return plots.learning_rate_map(starts, rates, outcomes, steps, most, mark=(CURVE.start[0], 0.1), title=title)
+    return plots.learning_rate_map(
+        starts, rates, outcomes, steps, most, mark=(CURVE.start[0], 0.1), title=title
+    )
 
 
 @cache
@@ -88,31 +101,53 @@ def surface() -> Figure:
     """Figure 08."""
     slopes = [number(d) for d in value_and_partials(bowl)(*BOWL.start)[1]]
     title = f"At (−8, 7) the slope is {slopes[0]} along w₁ and {slopes[1]} along w₂"
-    return plots.surface(bowl, _basin(), {}, minimum=BOWL.minimiser, tangents_at=BOWL.start, title=title)
+    return plots.surface(
+        bowl, _basin(), {}, minimum=BOWL.minimiser, tangents_at=BOWL.start, title=title
+    )
 
 
 def paths() -> Figure:
     """Figure 09."""
     found = runs.bowl_runs()
-    title = f"One step of both weights ends lowest; {found['descent'].steps} steps end near the minimum"
+    title = (
+        f"One step of both weights ends lowest; {found['descent'].steps} steps end near the minimum"
+    )
     return plots.surface(bowl, _basin(), found, minimum=BOWL.minimiser, title=title)
 
 
 def paths_from_above() -> Figure:
     """Figure 10."""
     found = runs.bowl_runs()
-    ends = {name: fixed(found[name].losses[-1], 2) for name in ("both weights", "w₁ only", "w₂ only")}
-    title = f"One step: both weights end at {ends['both weights']}, w₁ only at {ends['w₁ only']}, w₂ only at {ends['w₂ only']}"
+    ends = {
+        name: fixed(found[name].losses[-1], 2) for name in ("both weights", "w₁ only", "w₂ only")
+    }
+    title = (
+        f"One step: both weights end at {ends['both weights']}, w₁ only "
+        f"at {ends['w₁ only']}, w₂ only at {ends['w₂ only']}"
+    )
     return plots.paths_from_above(
-        bowl, found, (-9.5, 3.5), (-2.5, 8.5), minimum=BOWL.minimiser, arrow="both weights", title=title
+        bowl,
+        found,
+        (-9.5, 3.5),
+        (-2.5, 8.5),
+        minimum=BOWL.minimiser,
+        arrow="both weights",
+        title=title,
     )
 
 
 def one_at_a_time() -> Figure:
     """Figure 11."""
-    ways = {"both weights at once": runs.all_at_once(), "one weight at a time": runs.one_weight_at_a_time()}
+    ways = {
+        "both weights at once": runs.all_at_once(),
+        "one weight at a time": runs.one_weight_at_a_time(),
+    }
     ends = [number(way.losses[-1], 2) for way in ways.values()]
-    title = f"After {int(ways['both weights at once'].gradients[-1])} gradient evaluations: {ends[0]} with both weights at once, {ends[1]} one at a time"
+    title = (
+        f"After {int(ways['both weights at once'].gradients[-1])} gradient "
+        f"evaluations: {ends[0]} with both weights at once, {ends[1]} "
+        "one at a time"
+    )
     return plots.one_at_a_time(bowl, ways, (-9, 2), (-2, 8.5), minimum=BOWL.minimiser, title=title)
 
 
@@ -121,7 +156,10 @@ def directions() -> Figure:
     turns, chosen = runs.turns(), 2
     turn = turns[chosen]
     off = abs(float(turn.degrees[turn.best]))
-    title = f"Steepest at the point is not best at a distance: for a step of {number(turn.length)} the best direction is {off:.0f}° off"
+    title = (
+        "Steepest at the point is not best at a distance: for a step "
+        f"of {number(turn.length)} the best direction is {off:.0f}° off"
+    )
     start_loss = float(bowl(*torch.tensor(BOWL.start).double()))
     return plots.directions(turns, start_loss, chosen, title=title)
 
@@ -130,7 +168,10 @@ def convergence() -> Figure:
     """Figure 13."""
     nets = {14: runs.losses_by_seed(2), 28: runs.losses_by_seed(4)}
     low = [f"{int((losses[-1] < 0.02).sum())} of {losses.shape[1]}" for _, losses in nets.values()]
-    title = f"A lucky seed tells nothing: {low[0]} seeds end below 0.02 with 14 weights, {low[1]} with 28"
+    title = (
+        f"A lucky seed tells nothing: {low[0]} seeds end below 0.02 with "
+        f"14 weights, {low[1]} with 28"
+    )
     return plots.convergence(nets, title=title)
 
 
@@ -140,7 +181,10 @@ def learning_rate_by_seed() -> Figure:
     losses = runs.losses_by_rate(rates, seeds)
     best = int(losses.quantile(0.5, dim=1).argmin())
     row = losses[best]
-    title = f"Luck against learning rate: even the best, α = {rates[best]:g}, ends between {row.min():.3f} and {row.max():.3f}"
+    title = (
+        f"Luck against learning rate: even the best, α = {rates[best]:g}, "
+        f"ends between {row.min():.3f} and {row.max():.3f}"
+    )
     return plots.learning_rate_by_seed(rates, range(seeds), losses, title=title)
 
 
@@ -148,14 +192,20 @@ def loss_landscape() -> Figure:
     """Figure 15."""
     run, mse = runs.network_run(), runs.iris_mse()
     plane = plots.path_plane(mse, run)
-    title = f"Two of 14 dimensions hold {100 * float(plane.explained.sum()):.0f} % of the path, yet the start looks lower than it is"
+    title = (
+        f"Two of 14 dimensions hold {100 * float(plane.explained.sum()):.0f} "
+        "% of the path, yet the start looks lower than it is"
+    )
     return plots.landscape(run, plane, plots.plane_losses(mse, run, plane), title=title)
 
 
 def matrices() -> Figure:
     """Figure 16."""
     nets = {14: runs.scalars_against_matrices(2), 28: runs.scalars_against_matrices(4)}
-    title = "Two matrix partials hold the same numbers as 14 or 28 scalar ones, in a fraction of the time"
+    title = (
+        "Two matrix partials hold the same numbers as 14 or 28 scalar "
+        "ones, in a fraction of the time"
+    )
     return plots.matrices(nets, title=title)
 
 

@@ -66,9 +66,7 @@ def _two_decimals(value: Decimal) -> Decimal:
     return value.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def learning_rate_outcomes(
-    starts: Tensor, rates: Tensor, most: int
-) -> tuple[Tensor, Tensor]:
+def learning_rate_outcomes(starts: Tensor, rates: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The outcome and the steps of every run of the curve, each of shape (rates, starts).
 
     A run converges where abs(slope) < 1e-8; one that neither does nor diverges bounces if its last
@@ -196,7 +194,7 @@ def network_run(seed: int = 0) -> Descent:
 
 
 def scalars_against_matrices(hidden: int) -> Comparison:
-    """The gradient at seed 0, by autograd both times: once per scalar weight, and as two matrices."""
+    """The gradient at seed 0, by autograd both times: per scalar weight, and as two matrices."""
     mse = iris_mse()
     whole = partials(mse)
     weights = init_weights((INPUTS, hidden, OUTPUTS), seed=0)
@@ -213,11 +211,16 @@ def scalars_against_matrices(hidden: int) -> Comparison:
 
         return partials(along)(weights[matrix][place])[0]
 
-    places = [(m, tuple(p)) for m, W in enumerate(weights) for p in torch.ones_like(W).nonzero().tolist()]
+    places = [
+        (m, tuple(p)) for m, W in enumerate(weights) for p in torch.ones_like(W).nonzero().tolist()
+    ]
     scalars = torch.stack([one(*place) for place in places])
     matrices = torch.cat([d.flatten() for d in whole(*weights)])
     return Comparison(
-        scalars, matrices, _seconds(lambda: [one(*p) for p in places]), _seconds(lambda: whole(*weights))
+        scalars,
+        matrices,
+        _seconds(lambda: [one(*p) for p in places]),
+        _seconds(lambda: whole(*weights)),
     )
 
 

@@ -54,8 +54,12 @@ def figures():
 
 def test_the_set_is_complete():
     """Sixteen figures, each with a drawing, a caption and a text alternative; three with a page."""
-    assert NAMES == tuple(figure_drawings.DRAWINGS) and len(NAMES) == 16
-    assert [e.name for e in figure_set.FIGURES if e.page] == ["05_descent", "08_surface", "09_paths"]
+    assert tuple(figure_drawings.DRAWINGS) == NAMES and len(NAMES) == 16
+    assert [e.name for e in figure_set.FIGURES if e.page] == [
+        "05_descent",
+        "08_surface",
+        "09_paths",
+    ]
     assert all(entry.caption.endswith(".") and entry.alt for entry in figure_set.FIGURES)
 
 
@@ -79,6 +83,9 @@ def test_figure_obeys_the_house_rules(figures, name):
             box = text.get_window_extent()
             assert whole.x0 <= box.x0 and box.x1 <= whole.x1, text.get_text()
             assert whole.y0 <= box.y0 and box.y1 <= whole.y1, text.get_text()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     for legend in figure.legends:
         assert not legend.get_window_extent().overlaps(title.get_window_extent())
 
@@ -226,7 +233,9 @@ def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
 def test_figures_are_made_where_nothing_else_can_be_written(tmp_path):
     """No display, a home and a working directory that cannot be written: only --out is."""
     out = tmp_path / "out"
-    done = command("--only", "02", "09", "10", "--out", out, "--quiet", cwd="/proc", HOME="/proc/none")
+    done = command(
+        "--only", "02", "09", "10", "--out", out, "--quiet", cwd="/proc", HOME="/proc/none"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     made = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert made == [

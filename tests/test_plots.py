@@ -7,8 +7,7 @@ import torch
 from matplotlib import rcParams
 from matplotlib.colors import to_rgb
 
-from gd_torch import BOWL, CURVE, bowl, brute_force, curve, descend
-from gd_torch import plots
+from gd_torch import BOWL, CURVE, bowl, brute_force, curve, descend, plots
 from gd_torch.plots import style
 
 (MINIMISER,) = CURVE.minimiser
@@ -125,7 +124,13 @@ def test_first_steps_tells_rounded_from_exact():
     noted = [(1.9, 25.66), (1.64, 12.50), (1.52, 8.63)]
     axes, below = plots.first_steps(curve, run, noted, (1.35, 2.02)).axes
     cells = {key: cell.get_text().get_text() for key, cell in below.tables[0].get_celld().items()}
-    assert [cells[2, column] for column in range(5)] == ["1", "1.64", "12.50", "1.6433901", "12.6302"]
+    assert [cells[2, column] for column in range(5)] == [
+        "1",
+        "1.64",
+        "12.50",
+        "1.6433901",
+        "12.6302",
+    ]
     assert [cells[3, column] for column in (1, 3)] == ["1.52", "1.5170882"]
     assert texts(axes).count("−α × gradient") == 2
 
@@ -275,7 +280,9 @@ def curve2(w1, w2):
 def test_one_at_a_time_is_drawn_per_gradient_evaluation():
     """Both ways start at 177; x counts gradient evaluations."""
     x = torch.tensor([-8.0, -4.8])
-    way = plots.Evaluated((x, torch.tensor([7.0, 7.0])), torch.tensor([177.0, 95.08]), torch.arange(2))
+    way = plots.Evaluated(
+        (x, torch.tensor([7.0, 7.0])), torch.tensor([177.0, 95.08]), torch.arange(2)
+    )
     figure = plots.one_at_a_time(bowl, {"both": way, "single": way}, (-9, 2), (-2, 8))
     above, right = figure.axes
     assert above.get_aspect() == 1 and right.get_yscale() == "log"

@@ -8,12 +8,13 @@ from gd_torch.plots.cost import brute_force_grids
 from gd_torch.plots.curve import descent_on_curve, first_steps, tangent
 from gd_torch.plots.gallery import Exhibit, gallery
 from gd_torch.plots.grid import Grid, basin, rectangle
-from gd_torch.plots.interactive import descent_page, surface_page
 from gd_torch.plots.landscape import Plane, landscape, path_plane, plane_losses
 from gd_torch.plots.maps import Outcome, learning_rate_by_seed, learning_rate_map
 from gd_torch.plots.networks import Comparison, convergence, matrices
 from gd_torch.plots.rates import learning_rates, overshoot
+from gd_torch.plots.scene import surface_page
 from gd_torch.plots.steps import Evaluated, Turn, directions, one_at_a_time
+from gd_torch.plots.walk import descent_page
 from gd_torch.plots.writing import save, save_animation, write
 
 __all__ = [

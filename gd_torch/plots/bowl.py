@@ -80,21 +80,22 @@ def surface(
     )
     axes.plot_wireframe(w1, w2, y, color="white", lw=0.6, rcount=10, ccount=24, zorder=2)
     for name, look in style.path_styles(runs).items():
-        wide = look.width * 1.6 if name == "both weights" else look.width
-        axes.plot(
-            *path_of(runs[name]), ls=look.dash, marker=look.marker, color=look.color, lw=wide, ms=6,
-            label=f"{name}: y = {style.value(runs[name].losses[-1])}", zorder=4 if name == "both weights" else 5,
-        )  # fmt: skip
+        wide = name == "both weights"
+        (path,) = axes.plot(
+            *path_of(runs[name]), ls=look.dash, marker=look.marker, color=look.color, ms=6
+        )
+        path.set(lw=look.width * (1.6 if wide else 1), zorder=4 if wide else 5)
+        path.set_label(f"{name}: y = {style.value(runs[name].losses[-1])}")
     if tangents_at:
         _draw_tangents(axes, objective, tangents_at)
     starts = [[float(part[0]) for part in path_of(run)] for run in runs.values()]
     if tangents_at:
         starts.append([*tangents_at, float(objective(*torch.tensor(tangents_at).double()))])
     for start in starts[:1]:
-        axes.plot(*([x] for x in start), "o", ms=10, mfc="white", mec=style.INK, mew=2, ls="none", label=_start_label(start), zorder=8)  # fmt: skip
+        _mark(axes, start, "o", _start_label(start))
     if minimum:
         height = float(objective(*torch.tensor(minimum).double()))
-        axes.plot([minimum[0]], [minimum[1]], [height], "x", ms=10, mec=style.INK, mew=2.4, ls="none", label="minimum", zorder=8)  # fmt: skip
+        _mark(axes, [*minimum, height], "x", "minimum")
     symbols = style.symbols(objective)
     axes.set(xlabel=f"weight {symbols[0]}", ylabel=f"weight {symbols[1]}", zlabel="value y")
     axes.view_init(*view)
@@ -104,6 +105,12 @@ def surface(
     figure.legend(loc="outside lower left", ncols=3)
     style.headline(figure, title)
     return figure
+
+
+def _mark(axes: Axes3D, at: Sequence[float], marker: str, label: str) -> None:
+    """A point in three dimensions."""
+    look = {"ms": 10, "mfc": "white", "mec": style.INK, "mew": 2.2, "ls": "none", "zorder": 8}
+    axes.plot(*([part] for part in at), marker, label=label, **look)
 
 
 def _start_label(start: Sequence[float]) -> str:
@@ -117,9 +124,7 @@ def _draw_tangents(axes: Axes3D, objective: Objective, at: tuple[float, float]) 
     slopes = value_and_partials(objective)(*at)[1]
     looks = (style.PATHS["w₁ only"], style.PATHS["w₂ only"])
     names = style.symbols(objective)
-    for ends, slope, look, name in zip(
-        tangents(objective, at), slopes, looks, names, strict=True
-    ):
+    for ends, slope, look, name in zip(tangents(objective, at), slopes, looks, names, strict=True):
         label = f"tangent ∂y/∂{name} = {style.number(slope)}"
         axes.plot(*ends.T, color=look.color, ls=look.dash, lw=3, label=label, zorder=6)
 
@@ -131,7 +136,7 @@ def paths_from_above(
     w1: Range,
     w2: Range,
     *,
-    minimum: Sequence[float] | None = None,
+    minimum: tuple[float, float] | None = None,
     arrow: str | None = None,
     title: str | None = None,
 ) -> Figure:
@@ -157,7 +162,12 @@ def paths_from_above(
             label=f"{name}: y = {style.value(losses[-1])}{more}", zorder=4 if look.width > 5 else 5,
         )  # fmt: skip
     first = next(iter(runs.values()))
-    style.mark_start(axes, float(first.path[0][0]), float(first.path[1][0]), _start_label([float(part[0]) for part in path_of(first)]))  # fmt: skip
+    style.mark_start(
+        axes,
+        float(first.path[0][0]),
+        float(first.path[1][0]),
+        _start_label([float(part[0]) for part in path_of(first)]),
+    )
     if minimum:
         style.mark_minimum(axes, *minimum)
     names = style.symbols(objective)
@@ -166,7 +176,9 @@ def paths_from_above(
         _step_arrow(axes, runs[arrow])
     axes.set(xlabel=f"weight {names[0]}", ylabel=f"weight {names[1]}")
     figure.legend(loc="outside lower left", ncols=3)
-    style.headline(figure, title or f"{first.steps} steps: {first.stop.value[0].lower()}{first.stop.value[1:]}")
+    style.headline(
+        figure, title or f"{first.steps} steps: {first.stop.value[0].lower()}{first.stop.value[1:]}"
+    )
     return figure
 
 
@@ -178,16 +190,14 @@ def _contours(axes: Axes, grid: Grid) -> None:
     parts = [part.numpy() for part in grid]
     axes.contourf(*parts, levels=[float(low), *levels, float(high)], cmap="Blues_r", alpha=0.25)
     drawn = axes.contour(*parts, levels=levels, colors=style.GREY, linewidths=0.7)
-    axes.clabel(drawn, drawn.levels[::2], fontsize=8, fmt=lambda y: style.number(y, 2))
+    axes.clabel(drawn, levels[::2], fontsize=8, fmt=lambda y: style.number(y, 2))
 
 
 def _step_arrow(axes: Axes, run: Descent) -> None:
     """The joint step as an arrow, named for what it is."""
-    tail, head = zip(*(w[:2].tolist() for w in run.path), strict=True)
+    (x0, x1), (y0, y1) = (w[:2].tolist() for w in run.path)
     apart = 0.04 * (axes.get_ylim()[1] - axes.get_ylim()[0])
-    across, along = head[0] - tail[0], head[1] - tail[1]
-    length = math.hypot(across, along)
-    shift = -along / length * apart, across / length * apart
-    tail, head = ((at[0] + shift[0], at[1] + shift[1]) for at in (tail, head))
-    style.arrow(axes, tail, head)
-    style.note(axes, "−α × gradient", head, (6, 10))
+    length = math.hypot(x1 - x0, y1 - y0)
+    right, up = (y0 - y1) / length * apart, (x1 - x0) / length * apart
+    style.arrow(axes, (x0 + right, y0 + up), (x1 + right, y1 + up))
+    style.note(axes, "−α × gradient", (x1 + right, y1 + up), (6, 10))

@@ -58,7 +58,9 @@ def _zoomed_grid(
     tried, values = search.weights[0], search.value
     near = (tried > limits[0]) & (tried < limits[1])
     above = values[near] - lowest
-    axes.plot(tried[near], above, "o", ms=6, color=style.BLUE, ls="none", label="tried", clip_on=False)
+    axes.plot(
+        tried[near], above, "o", ms=6, color=style.BLUE, ls="none", label="tried", clip_on=False
+    )
     best = int(values.argmin())
     axes.plot(
         tried[best], values[best] - lowest, "o", ms=10, color=style.VERMILION, ls="none",
@@ -66,9 +68,10 @@ def _zoomed_grid(
     )  # fmt: skip
     style.mark_minimum(axes, minimiser, 0.0)
     plural = "s" * (decimals > 1)
+    error = abs(tried[best] - minimiser)
     axes.set_title(
         f"{decimals} decimal{plural}: {len(tried):,} points\n"
-        f"{symbol} = {tried[best]:.{decimals}f}, error {style.number(abs(tried[best] - minimiser), 2)}\n"
+        f"{symbol} = {tried[best]:.{decimals}f}, error {style.number(error, 2)}\n"
         f"y = {style.fixed(values[best], 9)}",
         fontsize=9,
     )

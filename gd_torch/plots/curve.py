@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ def first_steps(
         style.note(axes, text, at, (-14, 12))
     style.mark_start(axes, *path[0])
     floor = axes.get_ylim()[0]
-    for step, (tail, head) in enumerate(zip(path, path[1:], strict=False)):
+    for step, (tail, head) in enumerate(pairwise(path)):
         level = floor + 0.06 * (axes.get_ylim()[1] - floor) * (1 + step)
         style.arrow(axes, (tail[0], level), (head[0], level), style.BLUE)
         axes.plot([tail[0]] * 2, [level, tail[1]], ":", color=style.GREY, lw=1)
@@ -194,7 +195,8 @@ def descent_on_curve(
     style.mark_start(left, *path[0])
     draw_minimum(left, objective, run, minimiser)
     outside = sum(not limits[0] <= w <= limits[1] for w, _ in shown)
-    here = f"step {step}: {symbol} = {style.fixed(shown[-1][0], 6)}, y = {style.fixed(shown[-1][1], 6)}"
+    w, y = (style.fixed(part, 6) for part in shown[-1])
+    here = f"step {step}: {symbol} = {w}, y = {y}"
     left.set_title(here + (f"\n{outside} points lie outside" if outside else ""), fontsize=10)
     left.legend(loc="upper center")
     _step_lengths(right, symbol, [w for w, _ in path], step)
@@ -204,7 +206,7 @@ def descent_on_curve(
 
 def _step_lengths(axes: Axes, symbol: str, path: Sequence[float], step: int) -> None:
     """The length of every update on a log scale, the ones made so far in colour."""
-    lengths = [abs(b - a) for a, b in zip(path, path[1:], strict=False)]
+    lengths = [abs(b - a) for a, b in pairwise(path)]
     numbers = range(1, len(path))
     axes.plot(numbers, lengths, color=style.PALE, lw=2, label="still to come")
     axes.plot(numbers[:step], lengths[:step], color=style.VERMILION, lw=2, label="made")

@@ -42,7 +42,7 @@ def on_vector(objective: Objective, run: Descent) -> Callable[[Tensor], Tensor]:
     sizes = [shape.numel() for shape in shapes]
 
     def flat(vector: Tensor) -> Tensor:
-        parts = vector.split(sizes)
+        parts = torch.split(vector, sizes)
         return objective(*(w.reshape(s) for w, s in zip(parts, shapes, strict=True)))
 
     many: Callable[[Tensor], Tensor] = torch.func.vmap(flat)
@@ -115,7 +115,9 @@ def landscape(
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     first, second, losses = (part.numpy() for part in grid)
     norm = LogNorm(float(losses.min()), float(losses.max()))
-    drawn = left.pcolormesh(first, second, losses, cmap=style.MAP, norm=norm, shading="gouraud", rasterized=True)  # fmt: skip
+    drawn = left.pcolormesh(
+        first, second, losses, cmap=style.MAP, norm=norm, shading="gouraud", rasterized=True
+    )
     left.contour(first, second, losses, levels=14, colors="white", linewidths=0.5, alpha=0.6)
     left.plot(*plane.path.T, color="white", lw=4.5, zorder=4)
     left.plot(*plane.path.T, color=style.VERMILION, lw=2.5, label="path", zorder=5)

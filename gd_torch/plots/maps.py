@@ -60,12 +60,16 @@ def learning_rate_map(
     x, y = starts.numpy(), rates.numpy()
     for outcome, color in COLORS.items():
         shown = torch.where(outcomes == outcome, 1.0, torch.nan).numpy()
-        axes.pcolormesh(x, y, shown, cmap=ListedColormap([color]), shading="nearest", rasterized=True)
+        axes.pcolormesh(
+            x, y, shown, cmap=ListedColormap([color]), shading="nearest", rasterized=True
+        )
     if (outcomes == Outcome.BOUNCES).any():
         bouncing = (outcomes == Outcome.BOUNCES).double().numpy()
         axes.contourf(x, y, bouncing, levels=[0.5, 1.5], colors="none", hatches=["////"])
     counts = torch.where(outcomes == Outcome.CONVERGES, steps.double(), torch.nan).numpy()
-    drawn = axes.pcolormesh(x, y, counts, cmap=style.MAP, norm=LogNorm(1, most), shading="nearest", rasterized=True)  # fmt: skip
+    drawn = axes.pcolormesh(
+        x, y, counts, cmap=style.MAP, norm=LogNorm(1, most), shading="nearest", rasterized=True
+    )
     figure.colorbar(drawn, label="steps until it converges", ticks=[1, 10, 100, 1000], format="%d")
     shares = {o: 100 * float((outcomes == o).double().mean()) for o in Outcome}
     within = f" within {most} steps"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -46,7 +46,9 @@ def convergence(
     for axes, (weights, (steps, losses)) in zip(row, nets.items(), strict=True):
         seeds = losses.shape[1]
         lines = [torch.stack([steps, loss], 1).numpy() for loss in losses.T]
-        faint = LineCollection(lines, colors=style.BLUE, linewidths=0.7, alpha=0.28, rasterized=True)
+        faint = LineCollection(
+            lines, colors=style.BLUE, linewidths=0.7, alpha=0.28, rasterized=True
+        )
         faint.set_label(f"each of {seeds} seeds")
         axes.add_collection(faint)
         middle = losses.quantile(0.5, dim=1)
@@ -60,7 +62,9 @@ def convergence(
         axes.axhline(0.02, color=style.INK, lw=1, ls=":", label="MSE 0.02")
         axes.set(xscale="log", yscale="log", xlim=(1, float(steps[-1])), ylim=(0.01, 0.6))
         axes.set_xlabel("steps made + 1")
-        axes.set_yticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.5], ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5"])
+        axes.set_yticks(
+            [0.01, 0.02, 0.05, 0.1, 0.2, 0.5], ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5"]
+        )
         axes.minorticks_off()
     row[0].set_ylabel("MSE")
     row[0].legend(loc="lower left").legend_handles[0].set_alpha(1)
@@ -96,12 +100,32 @@ def _same_numbers(axes: Axes, weights: int, both: Comparison) -> None:
     """A ring per scalar partial and a dot per matrix entry, one inside the other."""
     places = range(1, weights + 1)
     axes.axhline(0, color=style.PALE, lw=1)
-    axes.plot(places, both.scalars, "o", ms=11, mfc="none", mec=style.BLUE, mew=2, ls="none", label="scalar partials, one at a time")  # fmt: skip
-    axes.plot(places, both.matrices, "o", ms=4.5, color=style.VERMILION, ls="none", label="entries of 2 matrices")  # fmt: skip
+    axes.plot(
+        places,
+        both.scalars,
+        "o",
+        ms=11,
+        mfc="none",
+        mec=style.BLUE,
+        mew=2,
+        ls="none",
+        label="scalar partials, one at a time",
+    )
+    axes.plot(
+        places,
+        both.matrices,
+        "o",
+        ms=4.5,
+        color=style.VERMILION,
+        ls="none",
+        label="entries of 2 matrices",
+    )
     apart = float((both.scalars - both.matrices).abs().max())
     same = "equal to the last bit" if apart == 0 else f"largest difference {style.number(apart, 1)}"
     axes.set_title(f"{weights} weights: {same}", fontsize=10.5)
-    axes.set(xlim=(0.3, weights + 0.7), xlabel="weight, W₁ row by row, then W₂", ylabel="partial of MSE")
+    axes.set(
+        xlim=(0.3, weights + 0.7), xlabel="weight, W₁ row by row, then W₂", ylabel="partial of MSE"
+    )
     axes.set_xticks([1, *range(7, weights + 1, 7)])
     axes.margins(y=0.15)
 
@@ -109,8 +133,12 @@ def _same_numbers(axes: Axes, weights: int, both: Comparison) -> None:
 def _times(axes: Axes, weights: int, both: Comparison) -> None:
     """The time of one gradient each way."""
     seconds = (both.scalar_seconds, both.matrix_seconds)
-    bars = axes.barh([1, 0], [1e3 * s for s in seconds], color=[style.BLUE, style.VERMILION], height=0.6)
-    axes.bar_label(bars, [f"{style.number(1e3 * s, 2)} ms" for s in seconds], padding=4, fontsize=9.5)
+    bars = axes.barh(
+        [1, 0], [1e3 * s for s in seconds], color=[style.BLUE, style.VERMILION], height=0.6
+    )
+    axes.bar_label(
+        bars, [f"{style.number(1e3 * s, 2)} ms" for s in seconds], padding=4, fontsize=9.5
+    )
     axes.set_yticks([1, 0], [f"{weights} scalars", "2 matrices"])
     axes.set(xlabel="time of one gradient, ms", ylim=(-0.6, 1.6))
     axes.set_title(f"{seconds[0] / seconds[1]:.0f} times faster, measured here", fontsize=10.5)

@@ -70,4 +70,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
-    return "\n".join(["<table>", row(head, "th"), *(row(cells, "td") for cells in rows), "</table>"])
+    return "\n".join(
+        ["<table>", row(head, "th"), *(row(cells, "td") for cells in rows), "</table>"]
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from matplotlib.axes import Axes
@@ -63,7 +64,7 @@ def _symlog_curve(axes: Axes, objective: Objective, path: Sequence[Point], symbo
     axes.plot(bent, y, color=style.GREY, lw=2, label=f"y({symbol})")
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("symlog", linthresh=1)
-    for tail, head in zip(path, path[1:], strict=False):
+    for tail, head in pairwise(path):
         style.arrow(axes, tail, head, style.VERMILION, connectionstyle="arc3,rad=-0.12", shrinkB=5)
     axes.plot([], [], color=style.VERMILION, lw=2, marker=">", label="−α × gradient")
     for w, y_there in path[1:]:
@@ -139,7 +140,7 @@ def _rate_on_curve(
 
 def _distance(axes: Axes, run: Descent, minimiser: float) -> None:
     """The distance to the minimum against the step, both on log scales."""
-    shown = torch.logspace(0, math.log10(len(run.losses)), 200).round().long().unique() - 1
+    shown = torch.logspace(0, math.log10(len(run.losses)), 200).round().long() - 1
     distances = (run.path[0] - minimiser).abs()
     axes.loglog(run.recorded_steps[shown] + 1, distances[shown], color=style.VERMILION, lw=2)
     axes.set_ylim(1e-9, 1e5)

@@ -74,8 +74,19 @@ def one_at_a_time(
     _contours(above, rectangle(objective, w1, w2))
     looks = (style.PATHS["both weights"], style.PATHS["w₁ only"])
     for (name, way), look in zip(ways.items(), looks, strict=True):
-        above.plot(*way.path, ls=look.dash, marker=look.marker, color=look.color, lw=2, ms=5, label=name)  # fmt: skip
-        right.plot(way.gradients, way.losses, ls=look.dash, marker=look.marker, color=look.color, lw=2, ms=5, label=name)  # fmt: skip
+        above.plot(
+            *way.path, ls=look.dash, marker=look.marker, color=look.color, lw=2, ms=5, label=name
+        )
+        right.plot(
+            way.gradients,
+            way.losses,
+            ls=look.dash,
+            marker=look.marker,
+            color=look.color,
+            lw=2,
+            ms=5,
+            label=name,
+        )
     first = next(iter(ways.values()))
     style.mark_start(above, float(first.path[0][0]), float(first.path[1][0]))
     if minimum:
@@ -114,7 +125,10 @@ def directions(
     for turn, shade, dash in zip(turns, shades, ("-", "--", "-.", ":"), strict=False):
         drop = (turn.losses - turn.losses.min()) / (start_loss - turn.losses.min())
         near = turn.degrees.abs() <= 45
-        right.plot(turn.degrees[near], 100 * (1 - drop[near]), color=shade, ls=dash, lw=2.2, label=f"step {style.number(turn.length)}: best at {style.fixed(turn.degrees[turn.best], 1)}°")  # fmt: skip
+        best = style.fixed(turn.degrees[turn.best], 1)
+        label = f"step {style.number(turn.length)}: best at {best}°"
+        gain = 100 * (1 - drop[near])
+        right.plot(turn.degrees[near], gain, color=shade, ls=dash, lw=2.2, label=label)
         right.plot(turn.degrees[turn.best], 100, "o", color=shade, ms=8)
     right.axvline(0, color=style.INK, lw=1, ls=":")
     right.set(xlim=(-45, 45), xticks=range(-45, 46, 15), xlabel="degrees from −gradient")
@@ -130,7 +144,8 @@ def directions(
 def _full_turn(axes: Axes, turn: Turn, start_loss: float) -> None:
     """Loss against direction, with the steepest and the best direction marked."""
     axes.plot(turn.degrees, turn.losses, color=style.GREY, lw=2, label="loss after the step")
-    axes.axhline(start_loss, color=style.INK, lw=1, ls="--", label=f"before it: {style.number(start_loss)}")
+    before = f"before it: {style.number(start_loss)}"
+    axes.axhline(start_loss, color=style.INK, lw=1, ls="--", label=before)
     steepest = int(turn.degrees.abs().argmin())
     inset = axes.inset_axes((0.31, 0.68, 0.4, 0.3))
     near = turn.degrees.abs() <= 15
@@ -143,7 +158,17 @@ def _full_turn(axes: Axes, turn: Turn, start_loss: float) -> None:
     ):
         loss = float(turn.losses[place])
         inset.plot(turn.degrees[place], loss, marker=look.marker, color=look.color, ms=8)
-        axes.plot(turn.degrees[place], loss, marker=look.marker, color=look.color, ms=9, ls="none", label=f"{name}: {loss:.2f}")  # fmt: skip
+        axes.plot(
+            turn.degrees[place],
+            loss,
+            marker=look.marker,
+            color=look.color,
+            ms=9,
+            ls="none",
+            label=f"{name}: {loss:.2f}",
+        )
     axes.set(xlim=(-180, 180), xticks=range(-180, 181, 60), ylim=(0, None))
     axes.set(xlabel="degrees from −gradient", ylabel="value y after the step")
-    axes.set_title(f"A step of length {style.number(turn.length)} in every direction", fontsize=10.5)
+    axes.set_title(
+        f"A step of length {style.number(turn.length)} in every direction", fontsize=10.5
+    )

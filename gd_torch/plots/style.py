@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from torch import Tensor
 
@@ -101,7 +102,7 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     def within(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         with mpl.rc_context():
             mpl.rcdefaults()  # a user's matplotlibrc must not leak into the bytes
-            mpl.rcParams.update(RC)
+            mpl.rcParams.update(RC)  # type: ignore[arg-type]
             return draw(*args, **kwargs)
 
     return within
@@ -109,9 +110,7 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 def new_figure(width: float = 8.0, height: float = 5.0) -> Figure:
     """A figure in constrained layout that belongs to no window and no pyplot state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr]
-    return figure
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
 
 
 def headline(figure: Figure, title: str) -> None:

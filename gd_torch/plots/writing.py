@@ -51,9 +51,7 @@ def save(figure: Figure, path: Path | str) -> Path:
 
 
 @styled
-def save_animation(
-    frames: Iterable[Figure], path: Path | str, milliseconds: Sequence[int]
-) -> Path:
+def save_animation(frames: Iterable[Figure], path: Path | str, milliseconds: Sequence[int]) -> Path:
     """Write figures of one size as a .gif that repeats; ``milliseconds`` says how long each stays.
 
     All frames share one palette, so nothing flickers. Returns and raises as :func:`save`.
@@ -81,8 +79,9 @@ def _pixels(figure: Figure) -> Image.Image:
     """One frame as an RGB image."""
     figure.set_dpi(90)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return Image.frombytes("RGBA", canvas.get_width_height(), pixels).convert("RGB")
 
 
 def write(path: Path, content: bytes) -> Path:

@@ -20,16 +20,20 @@ async function show() {
   step.max = String(run.w.length - 1);
   const k = Number(step.value);
   const reach = 0.35;
-  const ends = [run.w[k] - reach, run.w[k] + reach];
+  // A diverging run is drawn while its points have screen coordinates; the status line has them all.
+  const last = run.y.findIndex((y) => Math.abs(y) > 1e15);
+  const here = last < 0 || k < last ? [k] : [];
+  const path = here.length ? k + 1 : last;
+  const ends = here.flatMap(() => [run.w[k] - reach, run.w[k] + reach]);
   const lengths = run.w.slice(1).map((w, i) => Math.abs(w - run.w[i]));
   const numbers = lengths.map((_, i) => i + 1);
   document.getElementById("rate-value").textContent = number(run.rate, 3);
   document.getElementById("step-value").textContent = `${k} of ${run.w.length - 1}`;
   await Plotly.restyle(picture, {
-    x: [ends, run.w.slice(0, k + 1), [run.w[k]], numbers, numbers.slice(0, k)],
+    x: [ends, run.w.slice(0, path), here.map(() => run.w[k]), numbers, numbers.slice(0, k)],
     y: [
       ends.map((w) => run.y[k] + run.slope[k] * (w - run.w[k])),
-      run.y.slice(0, k + 1), [run.y[k]], lengths, lengths.slice(0, k),
+      run.y.slice(0, path), here.map(() => run.y[k]), lengths, lengths.slice(0, k),
     ],
   }, page.moving);
   status_line.textContent = sentence(run, k);

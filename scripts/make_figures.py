@@ -33,17 +33,12 @@ def make_figures(
     Without plotly everything but the interactive pages is made, and one line on stderr says so.
 
     Args:
-        names: of :data:`NAMES`.
-        out: the folder; pages go to ``out/interactive``.
+        names: of :data:`NAMES`. out: the folder; pages go to ``out/interactive``.
         format: "svg", "png" or "pdf" for the static figures; None is each one's own. The
             animation is always a GIF.
         quiet: no progress bar.
 
-    Returns:
-        The paths written, ``out/index.html`` last.
-
-    Raises:
-        OSError: the folder cannot be written.
+    Returns: the paths written, ``out/index.html`` last. Raises OSError where it cannot write.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,32 @@ def surface(
         w1, w2, y, facecolors=shades, lw=0, rcount=60, ccount=80, shade=False, zorder=1
     )
     axes.plot_wireframe(w1, w2, y, color="white", lw=0.6, rcount=10, ccount=24, zorder=2)
+    _draw_paths(axes, runs)
+    starts = [[float(part[0]) for part in path_of(run)] for run in runs.values()]
+    if tangents_at:
+        _draw_tangents(axes, objective, tangents_at)
+        starts.append(_on_surface(objective, tangents_at))
+    for start in starts[:1]:
+        _mark(axes, start, "o", _start_label(start))
+    if minimum:
+        _mark(axes, _on_surface(objective, minimum), "x", "minimum")
+    _dress(axes, style.symbols(objective), view)
+    figure.legend(loc="outside lower left", ncols=3)
+    style.headline(figure, title)
+    return figure
+
+
+def _dress(axes: Axes3D, symbols: Sequence[str], view: tuple[float, float]) -> None:
+    """Named axes, no walls, and where the reader stands."""
+    axes.set(xlabel=f"weight {symbols[0]}", ylabel=f"weight {symbols[1]}", zlabel="value y")
+    axes.view_init(*view)
+    axes.set_box_aspect((1, 1, 0.8), zoom=0.95)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_pane_color((1, 1, 1, 0))
+
+
+def _draw_paths(axes: Axes3D, runs: Mapping[str, Descent]) -> None:
+    """Every path in its style; the joint step wide, under the descent that it coincides with."""
     for name, look in style.path_styles(runs).items():
         wide = name == "both weights"
         (path,) = axes.plot(
@@ -86,25 +112,11 @@ def surface(
         )
         path.set(lw=look.width * (1.6 if wide else 1), zorder=4 if wide else 5)
         path.set_label(f"{name}: y = {style.value(runs[name].losses[-1])}")
-    if tangents_at:
-        _draw_tangents(axes, objective, tangents_at)
-    starts = [[float(part[0]) for part in path_of(run)] for run in runs.values()]
-    if tangents_at:
-        starts.append([*tangents_at, float(objective(*torch.tensor(tangents_at).double()))])
-    for start in starts[:1]:
-        _mark(axes, start, "o", _start_label(start))
-    if minimum:
-        height = float(objective(*torch.tensor(minimum).double()))
-        _mark(axes, [*minimum, height], "x", "minimum")
-    symbols = style.symbols(objective)
-    axes.set(xlabel=f"weight {symbols[0]}", ylabel=f"weight {symbols[1]}", zlabel="value y")
-    axes.view_init(*view)
-    axes.set_box_aspect((1, 1, 0.8), zoom=0.95)
-    for pane in (axes.xaxis, axes.yaxis, axes.zaxis):
-        pane.set_pane_color((1, 1, 1, 0))
-    figure.legend(loc="outside lower left", ncols=3)
-    style.headline(figure, title)
-    return figure
+
+
+def _on_surface(objective: Objective, at: tuple[float, float]) -> list[float]:
+    """w1, w2 and y of a point."""
+    return [*at, float(objective(*torch.tensor(at).double()))]
 
 
 def _mark(axes: Axes3D, at: Sequence[float], marker: str, label: str) -> None:
@@ -152,37 +164,36 @@ def paths_from_above(
     """
     figure = style.new_figure(8, 7.6)
     axes = figure.add_subplot()
-    _contours(axes, rectangle(objective, w1, w2))
-    for name, look in style.path_styles(runs).items():
-        x, y, losses = path_of(runs[name])
-        outside = int(((x < w1[0]) | (x > w1[1]) | (y < w2[0]) | (y > w2[1])).sum())
-        more = f", {outside} points outside" if outside else ""
-        axes.plot(
-            x, y, ls=look.dash, marker=look.marker, color=look.color, lw=look.width, ms=7,
-            label=f"{name}: y = {style.value(losses[-1])}{more}", zorder=4 if look.width > 5 else 5,
-        )  # fmt: skip
+    draw_contours(axes, rectangle(objective, w1, w2))
+    _draw_flat_paths(axes, runs, w1, w2)
     first = next(iter(runs.values()))
-    style.mark_start(
-        axes,
-        float(first.path[0][0]),
-        float(first.path[1][0]),
-        _start_label([float(part[0]) for part in path_of(first)]),
-    )
+    start = [float(part[0]) for part in path_of(first)]
+    style.mark_start(axes, start[0], start[1], _start_label(start))
     if minimum:
         style.mark_minimum(axes, *minimum)
     names = style.symbols(objective)
     axes.set(xlim=w1, ylim=w2, aspect="equal")
+    axes.set(xlabel=f"weight {names[0]}", ylabel=f"weight {names[1]}")
     if arrow:
         _step_arrow(axes, runs[arrow])
-    axes.set(xlabel=f"weight {names[0]}", ylabel=f"weight {names[1]}")
     figure.legend(loc="outside lower left", ncols=3)
-    style.headline(
-        figure, title or f"{first.steps} steps: {first.stop.value[0].lower()}{first.stop.value[1:]}"
-    )
+    ending = first.stop.value[0].lower() + first.stop.value[1:]
+    style.headline(figure, title or f"{first.steps} steps: {ending}")
     return figure
 
 
-def _contours(axes: Axes, grid: Grid) -> None:
+def _draw_flat_paths(axes: Axes, runs: Mapping[str, Descent], w1: Range, w2: Range) -> None:
+    """Every path in its style, its last value and the points not shown in the legend."""
+    for name, look in style.path_styles(runs).items():
+        x, y, losses = path_of(runs[name])
+        outside = int(((x < w1[0]) | (x > w1[1]) | (y < w2[0]) | (y > w2[1])).sum())
+        more = f", {outside} points outside" if outside else ""
+        (path,) = axes.plot(x, y, ls=look.dash, marker=look.marker, color=look.color, ms=7)
+        path.set(lw=look.width, zorder=4 if look.width > 5 else 5)
+        path.set_label(f"{name}: y = {style.value(losses[-1])}{more}")
+
+
+def draw_contours(axes: Axes, grid: Grid) -> None:
     """Level lines at even shares of the grid's values, pale enough to lie under paths."""
     share = torch.linspace(0.0, 1.0, 14).double() ** 2
     low, high = grid.y.min(), grid.y.max()

@@ -125,6 +125,15 @@ def first_steps(
         text = f"{symbol} = {by_hand[step][0]:.2f}, slope {style.fixed(slopes[-1], 2)}"
         style.note(axes, text, at, (-14, 12))
     style.mark_start(axes, *path[0])
+    _update_arrows(axes, path)
+    axes.legend(loc="upper left")
+    _by_hand_table(below, symbol, by_hand, path, slopes)
+    style.headline(figure, title)
+    return figure
+
+
+def _update_arrows(axes: Axes, path: Sequence[Point]) -> None:
+    """Each update as an arrow along the weight, one above the other."""
     floor = axes.get_ylim()[0]
     for step, (tail, head) in enumerate(pairwise(path)):
         level = floor + 0.06 * (axes.get_ylim()[1] - floor) * (1 + step)
@@ -132,10 +141,6 @@ def first_steps(
         axes.plot([tail[0]] * 2, [level, tail[1]], ":", color=style.GREY, lw=1)
         style.note(axes, "−α × gradient", (tail[0], level), (6, 0))
     axes.set_ylim(floor)
-    axes.legend(loc="upper left")
-    _by_hand_table(below, symbol, by_hand, path, slopes)
-    style.headline(figure, title)
-    return figure
 
 
 def _by_hand_table(

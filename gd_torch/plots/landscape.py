@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -133,16 +134,21 @@ def landscape(
     left.set(xlabel=f"first principal axis ({shares[0]} of the variance)", aspect="equal")
     left.set_ylabel(f"second principal axis ({shares[1]})")
     style.mse_bar(figure, left, drawn, norm, "MSE, log scale")
+    _trust(right, run, plane)
+    style.headline(figure, title)
+    return figure
+
+
+def _trust(axes: Axes, run: Descent, plane: Plane) -> None:
+    """True loss against in-plane loss: where they part, the picture cannot be trusted."""
     steps = run.recorded_steps + 1
-    right.plot(steps, plane.true_loss, color=style.VERMILION, lw=2.4, label="true loss on the path")
-    right.plot(steps, plane.plane_loss, "--", color=style.BLUE, lw=2.4, label="loss in the plane")
-    right.set(xscale="log", xlabel="steps made + 1", ylabel="MSE", ylim=(0, None))
-    right.set_xlim(1, float(steps[-1]))
-    right.set_title(
+    axes.plot(steps, plane.true_loss, color=style.VERMILION, lw=2.4, label="true loss on the path")
+    axes.plot(steps, plane.plane_loss, "--", color=style.BLUE, lw=2.4, label="loss in the plane")
+    axes.set(xscale="log", xlabel="steps made + 1", ylabel="MSE", ylim=(0, None))
+    axes.set_xlim(1, float(steps[-1]))
+    axes.set_title(
         f"At the start the plane says {float(plane.plane_loss[0]):.2f}, the truth is "
         f"{float(plane.true_loss[0]):.2f}",
         fontsize=10.5,
     )
-    right.legend(loc="lower left")
-    style.headline(figure, title)
-    return figure
+    axes.legend(loc="lower left")

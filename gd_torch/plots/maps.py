@@ -49,10 +49,8 @@ def learning_rate_map(
     Args:
         starts: shape (s,), evenly spaced. rates: shape (r,), evenly spaced on a log scale.
         outcomes: :class:`Outcome` per run, shape (r, s).
-        steps: how many steps each run made, shape (r, s).
-        most: the most steps a run could make.
-        symbol: the weight's name.
-        mark: a (start, rate) to mark.
+        steps: how many steps each run made, shape (r, s). most: the most that it could make.
+        symbol: the weight's name. mark: a (start, rate) to mark.
         title: the finding.
     """
     figure = style.new_figure(9.5, 6.2)
@@ -60,28 +58,14 @@ def learning_rate_map(
     x, y = starts.numpy(), rates.numpy()
     for outcome, color in COLORS.items():
         shown = torch.where(outcomes == outcome, 1.0, torch.nan).numpy()
-        axes.pcolormesh(
-            x, y, shown, cmap=ListedColormap([color]), shading="nearest", rasterized=True
-        )
-    if (outcomes == Outcome.BOUNCES).any():
-        bouncing = (outcomes == Outcome.BOUNCES).double().numpy()
+        axes.pcolormesh(x, y, shown, cmap=ListedColormap([color]), rasterized=True)
+    bouncing = (outcomes == Outcome.BOUNCES).double().numpy()
+    if bouncing.any():
         axes.contourf(x, y, bouncing, levels=[0.5, 1.5], colors="none", hatches=["////"])
     counts = torch.where(outcomes == Outcome.CONVERGES, steps.double(), torch.nan).numpy()
-    drawn = axes.pcolormesh(
-        x, y, counts, cmap=style.MAP, norm=LogNorm(1, most), shading="nearest", rasterized=True
-    )
+    drawn = axes.pcolormesh(x, y, counts, cmap=style.MAP, norm=LogNorm(1, most), rasterized=True)
     figure.colorbar(drawn, label="steps until it converges", ticks=[1, 10, 100, 1000], format="%d")
-    shares = {o: 100 * float((outcomes == o).double().mean()) for o in Outcome}
-    within = f" within {most} steps"
-    patches = [
-        Patch(
-            facecolor=COLORS.get(o, "#C7B667"), edgecolor=style.INK, lw=0.6,
-            hatch="////" if o is Outcome.BOUNCES else None,
-            label=f"{WORDS[o]}{within if o is Outcome.CONVERGES else ''}: {share:.1f} %",
-        )
-        for o, share in shares.items()
-    ]  # fmt: skip
-    figure.legend(handles=patches, loc="outside lower left", ncols=4)
+    figure.legend(handles=_outcome_patches(outcomes, most), loc="outside lower left", ncols=4)
     if mark:
         style.mark_start(axes, *mark)
         style.note(axes, f"{symbol} = {mark[0]:g}, α = {mark[1]:g}", mark, (-12, 0))
@@ -89,6 +73,22 @@ def learning_rate_map(
     axes.set(xlabel=f"start of weight {symbol}", ylabel="learning rate α")
     style.headline(figure, title)
     return figure
+
+
+def _outcome_patches(outcomes: Tensor, most: int) -> list[Patch]:
+    """The legend: every outcome with its share of the runs."""
+    shares = {o: 100 * float((outcomes == o).double().mean()) for o in Outcome}
+    within = {Outcome.CONVERGES: f" within {most} steps"}
+    return [
+        Patch(
+            facecolor=COLORS.get(outcome, "#C7B667"),
+            edgecolor=style.INK,
+            lw=0.6,
+            hatch="////" if outcome is Outcome.BOUNCES else None,
+            label=f"{WORDS[outcome]}{within.get(outcome, '')}: {share:.1f} %",
+        )
+        for outcome, share in shares.items()
+    ]
 
 
 @style.styled

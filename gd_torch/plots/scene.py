@@ -62,25 +62,35 @@ def surface_page(
     ]
     data = [*_surface(grid, -LOWERED if tangents_at else LOWERED), *marks, *switched]
     names = style.symbols(objective)
-    buttons = [
-        _button(place, trace) for place, trace in enumerate(data) if trace.get("showlegend", True)
-    ]
-    controls = '<div class="controls" role="group" aria-label="Paths">' + "".join(buttons)
-    controls += '<button type="button" id="reset">Reset view</button></div>'
-    rows = [
-        [trace["name"], *(style.number(trace[axis][end], 6) for end in (0, -1) for axis in "xyz")]
-        for trace in switched
-    ]
-    head = ["path", *(f"{end} {name}" for end in ("first", "last") for name in (*names, "y"))]
     return page(
-        title=title, summary=summary, alt=alt, keys=KEYS, controls=controls,
-        table=table(head, rows), script="scene.js",
+        title=title, summary=summary, alt=alt, keys=KEYS,
+        controls=_controls(data), table=_ends(names, switched), script="scene.js",
         data={
             "data": data,
             "layout": _scene_layout(names, marks, EYE_OUTSIDE if tangents_at else EYE),
             "axes": ["scene.xaxis", "scene.yaxis", "scene.zaxis"],
         },
     )  # fmt: skip
+
+
+def _controls(data: list[Trace]) -> str:
+    """A button per path, and one to go back."""
+    shown = [(place, trace) for place, trace in enumerate(data) if trace.get("showlegend", True)]
+    return (
+        '<div class="controls" role="group" aria-label="Paths">'
+        + "".join(_button(place, trace) for place, trace in shown)
+        + '<button type="button" id="reset">Reset view</button></div>'
+    )
+
+
+def _ends(names: tuple[str, ...], switched: list[Trace]) -> str:
+    """The first and the last point of every path, as a table."""
+    head = ["path", *(f"{end} {name}" for end in ("first", "last") for name in (*names, "y"))]
+    rows = [
+        [trace["name"], *(style.number(trace[axis][end], 6) for end in (0, -1) for axis in "xyz")]
+        for trace in switched
+    ]
+    return table(head, rows)
 
 
 def _surface(grid: Grid, share: float) -> list[Trace]:

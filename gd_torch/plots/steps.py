@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gd_torch.objectives import Objective
 from gd_torch.plots import style
-from gd_torch.plots.bowl import _contours
+from gd_torch.plots.bowl import draw_contours
 from gd_torch.plots.grid import Range, rectangle
 
 
@@ -70,23 +70,13 @@ def one_at_a_time(
         title: the finding.
     """
     figure = style.new_figure(11, 5.4)
-    above, right = figure.subplots(1, 2, width_ratios=(1, 1))
-    _contours(above, rectangle(objective, w1, w2))
+    above, right = figure.subplots(1, 2)
+    draw_contours(above, rectangle(objective, w1, w2))
     looks = (style.PATHS["both weights"], style.PATHS["w₁ only"])
     for (name, way), look in zip(ways.items(), looks, strict=True):
-        above.plot(
-            *way.path, ls=look.dash, marker=look.marker, color=look.color, lw=2, ms=5, label=name
-        )
-        right.plot(
-            way.gradients,
-            way.losses,
-            ls=look.dash,
-            marker=look.marker,
-            color=look.color,
-            lw=2,
-            ms=5,
-            label=name,
-        )
+        line = {"ls": look.dash, "marker": look.marker, "color": look.color, "lw": 2, "ms": 5}
+        above.plot(*way.path, label=name, **line)
+        right.plot(way.gradients, way.losses, label=name, **line)
     first = next(iter(ways.values()))
     style.mark_start(above, float(first.path[0][0]), float(first.path[1][0]))
     if minimum:

@@ -17,6 +17,17 @@ from gd_torch.record import Descent
 Trace = dict[str, Any]
 
 SHOWN_STEPS = 200
+KEYS = (
+    "Tab moves between the sliders and the button; the arrow keys move a slider, the space bar "
+    "plays and pauses."
+)
+CONTROLS = """<div class="controls">
+<button type="button" id="play" aria-pressed="false">Play</button>
+<label>step <input type="range" id="step" min="0" max="1" value="0">
+<output id="step-value" for="step"></output></label>
+<label>learning rate α <input type="range" id="rate" min="0" max="{last}" value="{shown}">
+<output id="rate-value" for="rate"></output></label>
+</div>"""
 
 
 def descent_page(
@@ -44,25 +55,16 @@ def descent_page(
         ImportError: plotly is not installed.
     """
     (symbol,) = style.symbols(objective)
-    data, layout = _curve_picture(objective, limits, minimiser, symbol)
+    data = _traces(objective, limits, minimiser, symbol)
     found = [_shown_run(objective, rate, run) for rate, run in runs.items()]
     rows = [[style.number(run["rate"]), run["outcome"]] for run in found]
-    last = len(found) - 1
-    controls = (
-        '<div class="controls"><button type="button" id="play" aria-pressed="false">Play</button>'
-        '<label>step <input type="range" id="step" min="0" max="1" value="0">'
-        '<output id="step-value" for="step"></output></label>'
-        '<label>learning rate α <input type="range" id="rate" min="0" '
-        f'max="{last}" value="{list(runs).index(shown)}">'
-        '<output id="rate-value" for="rate"></output></label></div>'
-    )
     return page(
-        title=title, summary=summary, alt=alt, controls=controls,
-        keys="Tab moves between the sliders and the button; the arrow keys move a slider, the "
-        "space bar plays and pauses.",
+        title=title, summary=summary, alt=alt, keys=KEYS,
+        controls=CONTROLS.format(last=len(found) - 1, shown=list(runs).index(shown)),
         table=table(["learning rate α", "how the run ends"], rows), script="steps.js",
         data={
-            "data": data, "layout": layout, "runs": found, "limits": limits,
+            "data": data, "layout": _layout(data[0]["y"], limits, symbol),
+            "runs": found, "limits": limits,
             "moving": [place for place, trace in enumerate(data) if not trace["x"]],
             "axes": ["xaxis", "yaxis", "xaxis2", "yaxis2"],
         },
@@ -82,75 +84,43 @@ def _shown_run(objective: Objective, rate: float, run: Descent) -> dict[str, Any
     }
 
 
-def _curve_picture(
-    objective: Objective, limits: Range, minimiser: float, symbol: str
-) -> tuple[list[Trace], dict[str, Any]]:
+def _traces(objective: Objective, limits: Range, minimiser: float, symbol: str) -> list[Trace]:
     """The curve with its minimum, and empty traces for what moves."""
     w, y = line(objective, limits, 241)
     lowest = float(objective(w.new_tensor(minimiser)))
-    red, ink = style.VERMILION, {"color": style.VERMILION}
-    empty: Trace = {"x": [], "y": []}
-    right = {"xaxis": "x2", "yaxis": "y2", "mode": "lines"}
-    data: list[Trace] = [
-        {
-            "x": w.tolist(),
-            "y": y.tolist(),
-            "mode": "lines",
-            "name": f"y({symbol})",
-            "line": {"color": style.GREY, "width": 3},
-        },
-        {
-            "x": [minimiser],
-            "y": [lowest],
-            "mode": "markers",
-            "name": "minimum",
-            "marker": {"symbol": "x-thin", "size": 13, "line": {"width": 3, "color": style.GREY}},
-        },
-        {
-            **empty,
-            "mode": "lines",
-            "name": "tangent",
-            "line": {"color": "#56B4E9", "width": 2, "dash": "dash"},
-        },
-        {
-            **empty,
-            "mode": "lines+markers",
-            "name": "descent",
-            "line": {**ink, "width": 1.5},
-            "marker": {**ink, "size": 6},
-        },
-        {
-            **empty,
-            "mode": "markers",
-            "name": "now",
-            "marker": {"color": "white", "size": 13, "line": {"color": red, "width": 3}},
-        },
-        {**empty, **right, "name": "all steps", "line": {"color": style.GREY, "width": 2}},
-        {**empty, **right, "name": "steps made", "line": {**ink, "width": 4}},
+    grey, red = {"color": style.GREY}, {"color": style.VERMILION}
+    now = {"color": "white", "size": 13, "line": {**red, "width": 3}}
+    cross = {"symbol": "x-thin", "size": 13, "line": {**grey, "width": 3}}
+    dashed = {"color": "#56B4E9", "width": 2, "dash": "dash"}
+    right = {"xaxis": "x2", "yaxis": "y2"}
+
+    def trace(name: str, mode: str, x: list[float], y: list[float], **look: Any) -> Trace:
+        return {"name": name, "mode": mode, "x": x, "y": y, **look}
+
+    return [
+        trace(f"y({symbol})", "lines", w.tolist(), y.tolist(), line={**grey, "width": 3}),
+        trace("minimum", "markers", [minimiser], [lowest], marker=cross),
+        trace("tangent", "lines", [], [], line=dashed),
+        trace("descent", "lines+markers", [], [], line={**red, "width": 1.5}, marker=red),
+        trace("now", "markers", [], [], marker=now),
+        trace("all steps", "lines", [], [], line={**grey, "width": 2}, **right),
+        trace("steps made", "lines", [], [], line={**red, "width": 4}, **right),
     ]
-    low, high = float(y.min()), float(y.max())
-    layout = {
-        "xaxis": {
-            "domain": [0, 0.56],
-            "range": limits,
-            "title": {"text": f"weight {symbol}"},
-            "zeroline": False,
-        },
-        "yaxis": {
-            "range": [low - 0.1 * (high - low), high],
-            "title": {"text": "value y"},
-            "zeroline": False,
-        },
-        "xaxis2": {"domain": [0.68, 1], "title": {"text": "step"}, "zeroline": False},
-        "yaxis2": {
-            "anchor": "x2",
-            "type": "log",
-            "dtick": 1,
-            "exponentformat": "power",
-            "title": {"text": f"step length |Δ{symbol}|"},
-        },
+
+
+def _layout(y: list[float], limits: Range, symbol: str) -> dict[str, Any]:
+    """The curve on the left, the step lengths on a log scale on the right."""
+    low, high = min(y), max(y)
+    axes: dict[str, dict[str, Any]] = {
+        "xaxis": {"domain": [0, 0.56], "range": limits, "title": {"text": f"weight {symbol}"}},
+        "yaxis": {"range": [low - 0.1 * (high - low), high], "title": {"text": "value y"}},
+        "xaxis2": {"domain": [0.68, 1], "title": {"text": "step"}},
+        "yaxis2": {"anchor": "x2", "title": {"text": f"step length |Δ{symbol}|"}},
+    }
+    axes["yaxis2"] |= {"type": "log", "nticks": 7, "exponentformat": "power"}
+    return {
+        **{name: axis | {"zeroline": False} for name, axis in axes.items()},
         "margin": {"l": 60, "r": 15, "t": 10, "b": 50},
         "font": {"family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     }
-    return data, layout

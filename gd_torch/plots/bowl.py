@@ -201,7 +201,7 @@ def draw_contours(axes: Axes, grid: Grid) -> None:
     parts = [part.numpy() for part in grid]
     axes.contourf(*parts, levels=[float(low), *levels, float(high)], cmap="Blues_r", alpha=0.25)
     drawn = axes.contour(*parts, levels=levels, colors=style.GREY, linewidths=0.7)
-    axes.clabel(drawn, levels[::2], fontsize=8, fmt=lambda y: style.number(y, 2))
+    axes.clabel(drawn, levels[1::2], fontsize=8, fmt=lambda y: style.number(y, 2))
 
 
 def _step_arrow(axes: Axes, run: Descent) -> None:

@@ -70,7 +70,7 @@ def _zoomed_grid(
     plural = "s" * (decimals > 1)
     error = abs(tried[best] - minimiser)
     axes.set_title(
-        f"{decimals} decimal{plural}: {len(tried):,} points\n"
+        f"{decimals} decimal{plural}: {style.whole(len(tried))} points\n"
         f"{symbol} = {tried[best]:.{decimals}f}, error {style.number(error, 2)}\n"
         f"y = {style.fixed(values[best], 9)}",
         fontsize=9,

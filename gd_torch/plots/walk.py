@@ -117,7 +117,7 @@ def _layout(y: list[float], limits: Range, symbol: str) -> dict[str, Any]:
         "xaxis2": {"domain": [0.68, 1], "title": {"text": "step"}},
         "yaxis2": {"anchor": "x2", "title": {"text": f"step length |Δ{symbol}|"}},
     }
-    axes["yaxis2"] |= {"type": "log", "nticks": 7, "exponentformat": "power"}
+    axes["yaxis2"] |= {"type": "log", "exponentformat": "power"}
     return {
         **{name: axis | {"zeroline": False} for name, axis in axes.items()},
         "margin": {"l": 60, "r": 15, "t": 10, "b": 50},

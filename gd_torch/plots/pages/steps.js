@@ -29,13 +29,14 @@ async function show() {
   const numbers = lengths.map((_, i) => i + 1);
   document.getElementById("rate-value").textContent = number(run.rate, 3);
   document.getElementById("step-value").textContent = `${k} of ${run.w.length - 1}`;
-  await Plotly.restyle(picture, {
+  const decades = Math.log10(Math.max(...lengths) / Math.min(...lengths));
+  await Plotly.update(picture, {
     x: [ends, run.w.slice(0, path), here.map(() => run.w[k]), numbers, numbers.slice(0, k)],
     y: [
       ends.map((w) => run.y[k] + run.slope[k] * (w - run.w[k])),
       run.y.slice(0, path), here.map(() => run.y[k]), lengths, lengths.slice(0, k),
     ],
-  }, page.moving);
+  }, { "yaxis2.dtick": Math.max(1, Math.ceil(decades / 8)) }, page.moving);
   status_line.textContent = sentence(run, k);
 }
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gd_torch import CURVE, bowl, curve, descend, plots
+from gd_torch.plots import style
 
 ROOT = Path(__file__).parents[1]
 NAMES = make_figures.NAMES
@@ -47,7 +48,7 @@ def figures():
         drawn = {name: draw() for name, draw in figure_drawings.DRAWINGS.items()}
         drawn["05_descent"] = next(drawn["05_descent"])
     for figure in drawn.values():
-        figure.draw_without_rendering()
+        style.styled(figure.draw_without_rendering)()
     torch.set_num_threads(threads)
     return drawn
 
@@ -169,14 +170,14 @@ def test_learning_rate_outcomes_agree_with_single_runs():
 
 
 def test_seeds_side_by_side_are_the_single_runs(monkeypatch):
-    """Seed 3 among many ends where seed 3 alone does, at its own learning rate."""
+    """Seed 2 among many ends where seed 2 alone does, at its own learning rate."""
     monkeypatch.setattr(figure_runs, "STEPS", 40)
     monkeypatch.setattr(figure_runs, "SEEDS", 5)
-    alone = figure_runs.network_run(seed=3).losses[-1].item()
+    alone = figure_runs.network_run(seed=2).losses[-1].item()
     _, losses = figure_runs.losses_by_seed(2)
-    assert losses[-1, 3].item() == pytest.approx(alone, rel=1e-12)
+    assert losses[-1, 2].item() == pytest.approx(alone, rel=1e-12)
     by_rate = figure_runs.losses_by_rate((0.1, 1.0), 4)
-    assert by_rate[1, 3].item() == pytest.approx(alone, rel=1e-12)
+    assert by_rate[1, 2].item() == pytest.approx(alone, rel=1e-12)
 
 
 def test_scalar_partials_are_the_matrices_entries():
@@ -287,11 +288,13 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_that_cannot_be_written_is_one_line_and_exit_1():
-    """A read-only folder is named before any work is done."""
-    done = command("--only", "02", "--out", "/proc/figures")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "/proc/figures" in done.stderr
+@pytest.mark.parametrize("out", ["/proc", "/proc/figures", "/dev/null"])
+def test_folder_that_cannot_be_written_is_one_line_and_exit_1(monkeypatch, capsys, out):
+    """A folder that cannot be written is named before anything is computed."""
+    monkeypatch.setitem(figure_drawings.DRAWINGS, "02_tangent", None)
+    assert make_figures.main(["--only", "02", "--out", out]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and out in said
 
 
 def test_full_disk_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys):

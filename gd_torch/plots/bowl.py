@@ -177,8 +177,7 @@ def paths_from_above(
     if arrow:
         _step_arrow(axes, runs[arrow])
     figure.legend(loc="outside lower left", ncols=3)
-    ending = first.stop.value[0].lower() + first.stop.value[1:]
-    style.headline(figure, title or f"{first.steps} steps: {ending}")
+    style.headline(figure, title or style.ending(first))
     return figure
 
 

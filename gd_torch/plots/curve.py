@@ -175,7 +175,7 @@ def descent_on_curve(
     *,
     minimiser: float | None = None,
     step: int | None = None,
-    title: str = "The steps shrink as the slope does",
+    title: str | None = None,
 ) -> Figure:
     """Figure 05: a run on its curve, and beside it the length of every step.
 
@@ -185,7 +185,7 @@ def descent_on_curve(
         limits: the weights shown; a point outside is named in a note, never dropped in silence.
         minimiser: where to put the cross, if known.
         step: show the run up to this step, for a frame of an animation; None shows all of it.
-        title: the finding.
+        title: the finding; None says how the run ended.
     """
     figure = style.new_figure(9.5, 4.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
@@ -205,7 +205,7 @@ def descent_on_curve(
     left.set_title(here + (f"\n{outside} points lie outside" if outside else ""), fontsize=10)
     left.legend(loc="upper center")
     _step_lengths(right, symbol, [w for w, _ in path], step)
-    style.headline(figure, title)
+    style.headline(figure, title or style.ending(run))
     return figure
 
 

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from gd_torch.objectives import Objective
+from gd_torch.record import Descent
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -174,6 +175,11 @@ def value(y: float | Tensor) -> str:
     ('159.36', '177', '2.3 × 10⁻⁷')
     """
     return fixed(y, 2).removesuffix(".00") if 0.01 <= abs(float(y)) < 1e5 else number(y, 2)
+
+
+def ending(run: Descent) -> str:
+    """How a run ended, as a title."""
+    return f"{run.steps} steps: {run.stop.value[0].lower()}{run.stop.value[1:].removesuffix('.')}"
 
 
 def number(value: float | Tensor, digits: int = 3) -> str:

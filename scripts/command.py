@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,9 +42,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(UNUSABLE, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
-def run(parser: Parser, main: Callable[[argparse.Namespace], int]) -> NoReturn:
+def run(
+    parser: Parser,
+    main: Callable[[argparse.Namespace], int],
+    given: Sequence[str] | None = None,
+) -> NoReturn:
     """Parse, call ``main`` and exit with its status; every foreseen failure is one line."""
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     try:
         status = main(arguments)
         sys.stdout.flush()
@@ -54,13 +58,14 @@ def run(parser: Parser, main: Callable[[argparse.Namespace], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
-        parser.exit(1, f"{parser.prog}: error: {error.filename or ''}: {error.strerror}\n")
+        where = f"{error.filename}: " if error.filename else ""
+        parser.exit(1, f"{parser.prog}: error: {where}{error.strerror or error}\n")
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         parser.exit(1, f"{parser.prog}: error: not enough memory\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"\n{parser.prog}: interrupted, nothing was written\n")
+        parser.exit(130, f"\n{parser.prog}: interrupted; every file written is whole\n")
     sys.exit(status)
 
 

@@ -1,0 +1,213 @@
+"""Two weights: the surface in three dimensions and the paths on it from above."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
+from torch import Tensor
+
+from gd_torch.objectives import Objective
+from gd_torch.partials import value_and_partials
+from gd_torch.plots import style
+from gd_torch.plots.grid import Grid, Range, rectangle
+from gd_torch.record import Descent
+
+SURFACE = LinearSegmentedColormap.from_list("pale", ["#AFC3D6", "#EDF2F6"])
+
+
+def path_of(run: Descent) -> tuple[Tensor, Tensor, Tensor]:
+    """w1, w2 and y at the recorded points of a run over two scalar weights.
+
+    Raises:
+        ValueError: the run has another number of weights, or one that is no scalar.
+    """
+    if len(run.path) != 2 or any(w.dim() != 1 for w in run.path):
+        raise ValueError(f"`run` must be over two scalar weights, got {len(run.path)} tensor(s)")
+    return run.path[0], run.path[1], run.losses
+
+
+def tangents(objective: Objective, at: tuple[float, float], reach: float = 2.0) -> list[Tensor]:
+    """A line along each weight that touches the surface at a point, the other weight constant.
+
+    Returns:
+        Per weight its two ends, shape (2, 3): w1, w2, y. The direction is (1, 0, dy/dw1) for the
+        first and (0, 1, dy/dw2) for the second.
+    """
+    y, slopes = value_and_partials(objective)(*at)
+    point = torch.tensor([*at, float(y)])
+    lines = []
+    for place, slope in enumerate(slopes):
+        direction = torch.zeros(3)
+        direction[place], direction[2] = 1.0, float(slope)
+        lines.append(torch.stack([point - reach * direction, point + reach * direction]))
+    return lines
+
+
+@style.styled
+def surface(
+    objective: Objective,
+    grid: Grid,
+    runs: Mapping[str, Descent],
+    *,
+    minimum: tuple[float, float] | None = None,
+    tangents_at: tuple[float, float] | None = None,
+    view: tuple[float, float] = (38, -55),
+    title: str = "The loss is a height over two weights",
+) -> Figure:
+    """Figures 08 and 09: the surface, pale, with paths over it and tangents at a point.
+
+    Args:
+        objective: a function of two weights.
+        grid: its surface, from :func:`~gd_torch.plots.basin` or :func:`~gd_torch.plots.rectangle`.
+        runs: the paths by name, drawn in this order.
+        minimum: where to put the cross, if known.
+        tangents_at: a point whose tangents along each weight are drawn.
+        view: elevation and azimuth in degrees.
+        title: the finding.
+    """
+    figure = style.new_figure(8, 7)
+    axes: Axes3D = figure.add_subplot(projection="3d", computed_zorder=False)
+    w1, w2, y = (part.numpy() for part in grid)
+    shades = SURFACE(Normalize()(y))
+    axes.plot_surface(
+        w1, w2, y, facecolors=shades, lw=0, rcount=60, ccount=80, shade=False, zorder=1
+    )
+    axes.plot_wireframe(w1, w2, y, color="white", lw=0.6, rcount=10, ccount=24, zorder=2)
+    _draw_paths(axes, runs)
+    starts = [[float(part[0]) for part in path_of(run)] for run in runs.values()]
+    if tangents_at:
+        _draw_tangents(axes, objective, tangents_at)
+        starts.append(_on_surface(objective, tangents_at))
+    for start in starts[:1]:
+        _mark(axes, start, "o", _start_label(start))
+    if minimum:
+        _mark(axes, _on_surface(objective, minimum), "x", "minimum")
+    _dress(axes, style.symbols(objective), view)
+    figure.legend(loc="outside lower left", ncols=3)
+    style.headline(figure, title)
+    return figure
+
+
+def _dress(axes: Axes3D, symbols: Sequence[str], view: tuple[float, float]) -> None:
+    """Named axes, no walls, and where the reader stands."""
+    axes.set(xlabel=f"weight {symbols[0]}", ylabel=f"weight {symbols[1]}", zlabel="value y")
+    axes.view_init(*view)
+    axes.set_box_aspect((1, 1, 0.8), zoom=0.95)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_pane_color((1, 1, 1, 0))
+
+
+def _draw_paths(axes: Axes3D, runs: Mapping[str, Descent]) -> None:
+    """Every path in its style; the joint step wide, under the descent that it coincides with."""
+    for name, look in style.path_styles(runs).items():
+        wide = name == "both weights"
+        (path,) = axes.plot(
+            *path_of(runs[name]), ls=look.dash, marker=look.marker, color=look.color, ms=6
+        )
+        path.set(lw=look.width * (1.6 if wide else 1), zorder=4 if wide else 5)
+        path.set_label(f"{name}: y = {style.value(runs[name].losses[-1])}")
+
+
+def _on_surface(objective: Objective, at: tuple[float, float]) -> list[float]:
+    """w1, w2 and y of a point."""
+    return [*at, float(objective(*torch.tensor(at).double()))]
+
+
+def _mark(axes: Axes3D, at: Sequence[float], marker: str, label: str) -> None:
+    """A point in three dimensions."""
+    look = {"ms": 10, "mfc": "white", "mec": style.INK, "mew": 2.2, "ls": "none", "zorder": 8}
+    axes.plot(*([part] for part in at), marker, label=label, **look)
+
+
+def _start_label(start: Sequence[float]) -> str:
+    """Where a path starts, and how high."""
+    w1, w2, y = (style.value(part) for part in start)
+    return f"start ({w1}, {w2}): y = {y}"
+
+
+def _draw_tangents(axes: Axes3D, objective: Objective, at: tuple[float, float]) -> None:
+    """The tangent along each weight, named with its slope."""
+    slopes = value_and_partials(objective)(*at)[1]
+    looks = (style.PATHS["w₁ only"], style.PATHS["w₂ only"])
+    names = style.symbols(objective)
+    for ends, slope, look, name in zip(tangents(objective, at), slopes, looks, names, strict=True):
+        label = f"tangent ∂y/∂{name} = {style.number(slope)}"
+        axes.plot(*ends.T, color=look.color, ls=look.dash, lw=3, label=label, zorder=6)
+
+
+@style.styled
+def paths_from_above(
+    objective: Objective,
+    runs: Mapping[str, Descent],
+    w1: Range,
+    w2: Range,
+    *,
+    minimum: tuple[float, float] | None = None,
+    arrow: str | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Figure 10: paths over the contours of any objective of two weights, equal aspect.
+
+    Args:
+        objective: a function of two weights.
+        runs: at most four paths by name.
+        w1, w2: the weights shown; a path that leaves them says so in the legend.
+        minimum: where to put the cross, if known.
+        arrow: the path whose first step is drawn as an arrow labelled "−α × gradient".
+        title: the finding; None says how the first run ended.
+    """
+    figure = style.new_figure(8, 7.6)
+    axes = figure.add_subplot()
+    draw_contours(axes, rectangle(objective, w1, w2))
+    _draw_flat_paths(axes, runs, w1, w2)
+    first = next(iter(runs.values()))
+    start = [float(part[0]) for part in path_of(first)]
+    style.mark_start(axes, start[0], start[1], _start_label(start))
+    if minimum:
+        style.mark_minimum(axes, *minimum)
+    names = style.symbols(objective)
+    axes.set(xlim=w1, ylim=w2, aspect="equal")
+    axes.set(xlabel=f"weight {names[0]}", ylabel=f"weight {names[1]}")
+    if arrow:
+        _step_arrow(axes, runs[arrow])
+    figure.legend(loc="outside lower left", ncols=3)
+    style.headline(figure, title or style.ending(first))
+    return figure
+
+
+def _draw_flat_paths(axes: Axes, runs: Mapping[str, Descent], w1: Range, w2: Range) -> None:
+    """Every path in its style, its last value and the points not shown in the legend."""
+    for name, look in style.path_styles(runs).items():
+        x, y, losses = path_of(runs[name])
+        outside = int(((x < w1[0]) | (x > w1[1]) | (y < w2[0]) | (y > w2[1])).sum())
+        more = f", {outside} points outside" if outside else ""
+        (path,) = axes.plot(x, y, ls=look.dash, marker=look.marker, color=look.color, ms=7)
+        path.set(lw=look.width, zorder=4 if look.width > 5 else 5)
+        path.set_label(f"{name}: y = {style.value(losses[-1])}{more}")
+
+
+def draw_contours(axes: Axes, grid: Grid) -> None:
+    """Level lines at even shares of the grid's values, pale enough to lie under paths."""
+    share = torch.linspace(0.0, 1.0, 14).double() ** 2
+    low, high = grid.y.min(), grid.y.max()
+    levels = (low + (high - low) * share)[1:-1].tolist()
+    parts = [part.numpy() for part in grid]
+    axes.contourf(*parts, levels=[float(low), *levels, float(high)], cmap="Blues_r", alpha=0.25)
+    drawn = axes.contour(*parts, levels=levels, colors=style.GREY, linewidths=0.7)
+    axes.clabel(drawn, levels[1::2], fontsize=8, fmt=lambda y: style.number(y, 2))
+
+
+def _step_arrow(axes: Axes, run: Descent) -> None:
+    """The joint step as an arrow, named for what it is."""
+    (x0, x1), (y0, y1) = (w[:2].tolist() for w in run.path)
+    apart = 0.04 * (axes.get_ylim()[1] - axes.get_ylim()[0])
+    length = math.hypot(x1 - x0, y1 - y0)
+    right, up = (y0 - y1) / length * apart, (x1 - x0) / length * apart
+    style.arrow(axes, (x0 + right, y0 + up), (x1 + right, y1 + up))
+    style.note(axes, "−α × gradient", (x1 + right, y1 + up), (6, 10))

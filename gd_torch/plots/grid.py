@@ -1,0 +1,87 @@
+"""An objective on a grid, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gd_torch.brute_force import brute_force
+from gd_torch.objectives import Objective
+
+Range = tuple[float, float]
+"""The least and the greatest value of a weight that is shown."""
+
+
+class Grid(NamedTuple):
+    """Values of an objective of two weights; all three have the same shape (rows, columns)."""
+
+    w1: Tensor
+    w2: Tensor
+    y: Tensor
+
+
+def check_range(name: str, given: Range) -> Range:
+    """A finite range whose first value is the smaller one."""
+    low, high = given
+    if not -float("inf") < low < high < float("inf"):
+        raise ValueError(f"`{name}` must be (least, greatest), finite and in order, got {given}")
+    return low, high
+
+
+def line(objective: Objective, limits: Range, points: int = 401) -> tuple[Tensor, Tensor]:
+    """w and y of an objective of one weight, evenly spaced over ``limits``."""
+    low, high = check_range("limits", limits)
+    w, y, _ = brute_force(objective, torch.linspace(low, high, points).double(), keep="all")
+    return w[0], y
+
+
+def rectangle(objective: Objective, w1: Range, w2: Range, points: int = 121) -> Grid:
+    """The values over a rectangle of weights, for views from above."""
+    axes = [
+        torch.linspace(*check_range(name, given), points).double()
+        for name, given in (("w1", w1), ("w2", w2))
+    ]
+    (x, y), values, _ = brute_force(objective, *axes, keep="all")
+    return Grid(x, y, values)
+
+
+def basin(
+    objective: Objective, minimum: Sequence[float], height: float, rings: int = 25, spokes: int = 73
+) -> Grid:
+    """The surface around a minimum up to one height, so that its rim is level and hides no path.
+
+    Along every spoke the distance at which the objective reaches the height of each ring is found
+    by bisection; rings are spaced evenly in distance along the steepest spoke.
+
+    Raises:
+        ValueError: the objective does not reach ``height`` within 1e6 of the minimum everywhere.
+
+    >>> from gd_torch import bowl
+    >>> grid = basin(bowl, (0.0, 0.0), height=200.0)
+    >>> round(grid.w1.max().item(), 6), round(grid.w2.max().item(), 4), grid.y[-1].std().item() < 1
+    (10.0, 14.1421, True)
+    """
+    centre = torch.tensor(minimum, dtype=torch.float64)
+    many = torch.func.vmap(torch.func.vmap(objective))
+    turn = torch.linspace(0, 2 * torch.pi, spokes).double()
+    share = torch.linspace(0, 1, rings).double()
+    lowest = objective(*centre)
+    heights = (lowest + (height - lowest) * share**2)[:, None].expand(rings, spokes)
+
+    def at(distance: Tensor) -> Grid:
+        w1, w2 = centre[0] + distance * turn.cos(), centre[1] + distance * turn.sin()
+        return Grid(w1, w2, many(w1, w2))
+
+    near, far = torch.zeros(rings, spokes).double(), torch.ones(rings, spokes).double()
+    for _ in range(20):
+        far = torch.where(at(far).y < heights, 2 * far, far)
+    if bool((at(far).y < heights).any()):
+        raise ValueError(f"`height` must be reached all around the minimum, got {height}")
+    for _ in range(60):
+        middle = (near + far) / 2
+        low = at(middle).y < heights
+        near, far = torch.where(low, middle, near), torch.where(low, far, middle)
+    return at(far)

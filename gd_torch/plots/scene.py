@@ -1,0 +1,228 @@
+"""Pages 08 and 09: the surface to be rotated, its paths to be switched on and off."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gd_torch.objectives import Objective
+from gd_torch.partials import value_and_partials
+from gd_torch.plots import style
+from gd_torch.plots.bowl import path_of, tangents
+from gd_torch.plots.grid import Grid
+from gd_torch.plots.page import page, table
+from gd_torch.record import Descent
+
+Trace = dict[str, Any]
+
+KEYS = (
+    "Drag or use the arrow keys to rotate, + and − to zoom, 0 to go back. "
+    "The buttons and the legend switch each path off and on."
+)
+PALE = [[0, "#AFC3D6"], [1, "#EDF2F6"]]
+EYE = {"x": 0.7, "y": -0.9, "z": 1.25}
+EYE_OUTSIDE = {"x": -1.35, "y": 0.75, "z": 0.75}
+CENTER = {"x": 0, "y": 0, "z": -0.14}
+LOWERED = 0.012
+"""Paths lie inside a bowl and tangents outside: the surface is drawn this share of its height
+lower or higher, so that its facets hide neither."""
+
+
+def surface_page(
+    objective: Objective,
+    grid: Grid,
+    runs: Mapping[str, Descent],
+    *,
+    minimum: tuple[float, float],
+    tangents_at: tuple[float, float] | None = None,
+    title: str,
+    summary: str,
+    alt: str,
+) -> str:
+    """Pages 08 and 09: what :func:`~gd_torch.plots.surface` draws, to be rotated.
+
+    Args:
+        objective, grid, runs, minimum, tangents_at: as for ``surface``.
+        title, summary, alt: the finding, what to do, and the picture in words.
+
+    Raises:
+        ImportError: plotly is not installed.
+    """
+    switched = _paths(runs) if runs else []
+    if tangents_at:
+        switched += _tangents(objective, tangents_at)
+    first = tangents_at or tuple(float(w[0]) for w in next(iter(runs.values())).path)
+    marks = [
+        _mark(objective, first, "start", "circle-open"),
+        _mark(objective, minimum, "minimum", "x"),
+    ]
+    data = [*_surface(grid, -LOWERED if tangents_at else LOWERED), *marks, *switched]
+    names = style.symbols(objective)
+    return page(
+        title=title, summary=summary, alt=alt, keys=KEYS,
+        controls=_controls(data), table=_ends(names, switched), script="scene.js",
+        data={
+            "data": data,
+            "layout": _scene_layout(names, marks, EYE_OUTSIDE if tangents_at else EYE),
+            "axes": ["scene.xaxis", "scene.yaxis", "scene.zaxis"],
+        },
+    )  # fmt: skip
+
+
+def _controls(data: list[Trace]) -> str:
+    """A button per path, and one to go back."""
+    shown = [(place, trace) for place, trace in enumerate(data) if trace.get("showlegend", True)]
+    return (
+        '<div class="controls" role="group" aria-label="Paths">'
+        + "".join(_button(place, trace) for place, trace in shown)
+        + '<button type="button" id="reset">Reset view</button></div>'
+    )
+
+
+def _ends(names: tuple[str, ...], switched: list[Trace]) -> str:
+    """The first and the last point of every path, as a table."""
+    head = ["path", *(f"{end} {name}" for end in ("first", "last") for name in (*names, "y"))]
+    rows = [
+        [trace["name"], *(style.number(trace[axis][end], 6) for end in (0, -1) for axis in "xyz")]
+        for trace in switched
+    ]
+    return table(head, rows)
+
+
+def _surface(grid: Grid, share: float) -> list[Trace]:
+    """The pale surface, lower by a share of its height, and every fourth ring as a thin line."""
+    lower = share * float(grid.y.max() - grid.y.min())
+    x, y, z = (part.tolist() for part in (grid.w1, grid.w2, grid.y - lower))
+    flat = {"showscale": False, "hoverinfo": "skip", "showlegend": False}
+    light = {"ambient": 0.95, "diffuse": 0.15, "specular": 0.0}
+    shell = {
+        "type": "surface",
+        "x": x,
+        "y": y,
+        "z": z,
+        "colorscale": PALE,
+        "lighting": light,
+        **flat,
+    }
+    rings: list[list[float | None]] = [[], [], []]
+    for row in range(4, len(z), 4):
+        for ring, part in zip(rings, (x, y, z), strict=True):
+            ring += [*part[row], None]
+    lines = dict(zip("xyz", rings, strict=True))
+    thin = {"mode": "lines", "line": {"color": "#8FA6BC", "width": 1.5}}
+    return [shell, {"type": "scatter3d", **lines, **thin, "hoverinfo": "skip", "showlegend": False}]
+
+
+def _paths(runs: Mapping[str, Descent]) -> list[Trace]:
+    """One trace per path, in the house's colours, dashes and markers; the joint step wide.
+
+    At equal depth the first trace is seen, so the thin paths come before the wide one.
+    """
+    return [
+        _line(
+            f"{name}: y = {style.value(runs[name].losses[-1])}",
+            torch.stack(path_of(runs[name])),
+            look,
+            width=3 * look.width,
+            size=12,
+        )
+        for name, look in style.path_styles(runs).items()
+    ]
+
+
+def _line(name: str, path: Tensor, look: style.PathStyle, width: float, size: float) -> Trace:
+    """A path of shape (3, n) with a marker at each of its points, cut into the style's dashes.
+
+    Plotly's own dashes are hardly visible in three dimensions.
+    """
+    cuts = {"-": 0, "--": 8, ":": 15}[look.dash]  # every other piece of a segment is left out
+    shown: list[list[float | None]] = [[], [], []]
+    sizes: list[float] = []
+    for tail, head in zip(path.T[:-1], path.T[1:], strict=True):
+        share = torch.linspace(0, 1, 2 * cuts + 2)[:, None].to(path.dtype)
+        for place, at in enumerate((tail + share * (head - tail)).tolist()):
+            ends = place in (0, 2 * cuts + 1)
+            gap = [None] if place % 2 and not ends else []
+            for axis, value in zip(shown, at, strict=True):
+                axis += [value, *gap]
+            sizes += [size if ends else 0.0, *(0.0 for _ in gap)]
+    return {
+        "type": "scatter3d",
+        "name": name,
+        **dict(zip("xyz", shown, strict=True)),
+        "mode": "lines+markers",
+        "line": {"color": look.color, "width": width},
+        "marker": {
+            "color": look.color, "symbol": look.web_marker, "size": sizes, "opacity": 1,
+            "line": {"width": 0},
+        },
+        "hovertemplate": "(%{x:.3f}, %{y:.3f})<br>y = %{z:.3f}",
+    }  # fmt: skip
+
+
+def _tangents(objective: Objective, at: tuple[float, float]) -> list[Trace]:
+    """The tangent along each weight, named with its slope."""
+    slopes = value_and_partials(objective)(*at)[1]
+    looks = (style.PATHS["w₁ only"], style.PATHS["w₂ only"])
+    return [
+        _line(f"slope {style.number(slope)} along {name}", ends.T, look, width=9, size=0)
+        for ends, slope, name, look in zip(
+            tangents(objective, at), slopes, style.symbols(objective), looks, strict=True
+        )
+    ]
+
+
+def _mark(objective: Objective, at: tuple[float, ...], name: str, symbol: str) -> Trace:
+    """A named point on the surface."""
+    y = float(objective(*torch.tensor(at).double()))
+    place = ", ".join(style.number(w) for w in at)
+    return {
+        "type": "scatter3d", "x": [at[0]], "y": [at[1]], "z": [y], "mode": "markers",
+        "marker": {"color": style.INK, "symbol": symbol, "size": 6, "line": {"width": 3}},
+        "name": f"{name} ({place})", "showlegend": False, "hoverinfo": "name",
+    }  # fmt: skip
+
+
+def _scene_layout(
+    names: tuple[str, ...], marks: list[Trace], eye: dict[str, float]
+) -> dict[str, Any]:
+    """Axes named with symbols and words, the legend below the scene."""
+    axis = {"showbackground": False, "zeroline": False}
+    labels = [*(f"weight {name}" for name in names), "value y"]
+    scene: dict[str, Any] = {
+        f"{letter}axis": {**axis, "title": {"text": label}}
+        for letter, label in zip("xyz", labels, strict=True)
+    }
+    scene |= {"camera": {"eye": eye, "center": CENTER}, "aspectratio": {"x": 1, "y": 1, "z": 0.55}}
+    scene["annotations"] = [
+        {
+            **{axis: mark[axis][0] for axis in "xyz"},
+            "text": mark["name"], "ax": 70 * side, "ay": 26 * side,
+            "font": {"color": style.INK}, "bgcolor": "rgba(255,255,255,0.85)",
+            "arrowcolor": style.INK,
+        }
+        for mark, side in zip(marks, (-1, 1), strict=True)
+    ]  # fmt: skip
+    return {
+        "scene": scene,
+        "uirevision": "kept",
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+        "font": {"family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "top", "itemdoubleclick": False},
+    }
+
+
+def _button(place: int, trace: Trace) -> str:
+    """A real button that says whether its path is shown."""
+    color = trace["line"]["color"]
+    dash = next(look.dash for look in style.PATHS.values() if look.color == color)
+    border = {"-": "solid", "--": "dashed", ":": "dotted"}[dash]
+    swatch = f'<span class="swatch" style="border-top-style:{border};border-color:{color}"></span>'
+    return (
+        f'<button type="button" aria-pressed="true" data-trace="{place}">'
+        f"{swatch}{html.escape(trace['name'])}</button>"
+    )

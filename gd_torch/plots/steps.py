@@ -1,0 +1,164 @@
+"""What one step is worth: one weight at a time against all at once, and every direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gd_torch.objectives import Objective
+from gd_torch.plots import style
+from gd_torch.plots.bowl import draw_contours
+from gd_torch.plots.grid import Range, rectangle
+
+
+class Evaluated(NamedTuple):
+    """A path and what it cost.
+
+    Attributes:
+        path: w1 and w2 after every update, each of shape (n,).
+        losses: the objective there, shape (n,).
+        gradients: gradient evaluations made until then, shape (n,).
+    """
+
+    path: tuple[Tensor, Tensor]
+    losses: Tensor
+    gradients: Tensor
+
+
+class Turn(NamedTuple):
+    """Steps of one length in every direction from one point.
+
+    Attributes:
+        length: of the step, in units of the weights.
+        degrees: counter-clockwise from the direction of steepest descent, shape (n,).
+        losses: the objective after the step, shape (n,).
+    """
+
+    length: float
+    degrees: Tensor
+    losses: Tensor
+
+    @property
+    def best(self) -> int:
+        """The place of the lowest loss."""
+        return int(self.losses.argmin())
+
+
+@style.styled
+def one_at_a_time(
+    objective: Objective,
+    ways: Mapping[str, Evaluated],
+    w1: Range,
+    w2: Range,
+    *,
+    minimum: tuple[float, float] | None = None,
+    title: str = "One weight at a time needs more gradient evaluations",
+) -> Figure:
+    """Figure 11: alternating against simultaneous updates.
+
+    Args:
+        objective: a function of two weights.
+        ways: two ways by name, the simultaneous one first.
+        w1, w2: the weights shown.
+        minimum: where to put the cross, if known.
+        title: the finding.
+    """
+    figure = style.new_figure(11, 5.4)
+    above, right = figure.subplots(1, 2)
+    draw_contours(above, rectangle(objective, w1, w2))
+    looks = (style.PATHS["both weights"], style.PATHS["w₁ only"])
+    for (name, way), look in zip(ways.items(), looks, strict=True):
+        line = {"ls": look.dash, "marker": look.marker, "color": look.color, "lw": 2, "ms": 5}
+        above.plot(*way.path, label=name, **line)
+        right.plot(way.gradients, way.losses, label=name, **line)
+    first = next(iter(ways.values()))
+    style.mark_start(above, float(first.path[0][0]), float(first.path[1][0]))
+    if minimum:
+        style.mark_minimum(above, *minimum)
+    names = style.symbols(objective)
+    above.set(xlim=w1, ylim=w2, aspect="equal")
+    above.set(xlabel=f"weight {names[0]}", ylabel=f"weight {names[1]}")
+    right.set(yscale="log", xlabel="gradient evaluations", ylabel="value y")
+    right.grid(color=style.PALE, lw=0.6)
+    right.legend(loc="upper right")
+    above.legend(loc="lower left", fontsize=8.5)
+    style.headline(figure, title)
+    return figure
+
+
+@style.styled
+def directions(
+    turns: Sequence[Turn],
+    start_loss: float,
+    chosen: int,
+    *,
+    title: str = "The steepest direction at the point is not the best for a step of some length",
+) -> Figure:
+    """Figure 12: the loss after a step of one length in all 360 degrees.
+
+    Args:
+        turns: one per step length, shortest first.
+        start_loss: the loss before the step.
+        chosen: the place in ``turns`` of the length shown on the left.
+        title: the finding.
+    """
+    figure = style.new_figure(11, 5.2)
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    _full_turn(left, turns[chosen], start_loss)
+    shades = colormaps[style.MAP](torch.linspace(0.0, 0.55, len(turns)).numpy())
+    for turn, shade, dash in zip(turns, shades, ("-", "--", "-.", ":"), strict=False):
+        drop = (turn.losses - turn.losses.min()) / (start_loss - turn.losses.min())
+        near = turn.degrees.abs() <= 45
+        best = style.fixed(turn.degrees[turn.best], 1)
+        label = f"step {style.number(turn.length)}: best at {best}°"
+        gain = 100 * (1 - drop[near])
+        right.plot(turn.degrees[near], gain, color=shade, ls=dash, lw=2.2, label=label)
+        right.plot(turn.degrees[turn.best], 100, "o", color=shade, ms=8)
+    right.axvline(0, color=style.INK, lw=1, ls=":")
+    right.set(xlim=(-45, 45), xticks=range(-45, 46, 15), xlabel="degrees from −gradient")
+    right.set_ylabel("decrease, % of the best direction's")
+    right.legend(loc="lower center")
+    right.set_title("The longer the step, the further off", fontsize=10.5)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=4)
+    style.headline(figure, title)
+    return figure
+
+
+def _full_turn(axes: Axes, turn: Turn, start_loss: float) -> None:
+    """Loss against direction, with the steepest and the best direction marked."""
+    axes.plot(turn.degrees, turn.losses, color=style.GREY, lw=2, label="loss after the step")
+    before = f"before it: {style.number(start_loss)}"
+    axes.axhline(start_loss, color=style.INK, lw=1, ls="--", label=before)
+    steepest = int(turn.degrees.abs().argmin())
+    inset = axes.inset_axes((0.31, 0.68, 0.4, 0.3))
+    near = turn.degrees.abs() <= 15
+    inset.plot(turn.degrees[near], turn.losses[near], color=style.GREY, lw=2)
+    inset.set_title("enlarged", fontsize=9, y=0.72, loc="center")
+    inset.tick_params(labelsize=8)
+    for place, look, name in (
+        (steepest, style.PATHS["both weights"], "−gradient, 0°"),
+        (turn.best, style.PATHS["descent"], f"best, {style.fixed(turn.degrees[turn.best], 1)}°"),
+    ):
+        loss = float(turn.losses[place])
+        inset.plot(turn.degrees[place], loss, marker=look.marker, color=look.color, ms=8)
+        axes.plot(
+            turn.degrees[place],
+            loss,
+            marker=look.marker,
+            color=look.color,
+            ms=9,
+            ls="none",
+            label=f"{name}: {loss:.2f}",
+        )
+    axes.set(xlim=(-180, 180), xticks=range(-180, 181, 60), ylim=(0, None))
+    axes.set(xlabel="degrees from −gradient", ylabel="value y after the step")
+    axes.set_title(
+        f"A step of length {style.number(turn.length)} in every direction", fontsize=10.5
+    )

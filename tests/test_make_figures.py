@@ -1,0 +1,343 @@
+"""The whole set of figures: the findings in it, the house rules, the command and its failures."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import command as endings
+import figure_drawings
+import figure_runs
+import figure_set
+import make_figures
+from gd_torch import CURVE, bowl, curve, descend, plots
+from gd_torch.plots import style
+
+ROOT = Path(__file__).parents[1]
+NAMES = make_figures.NAMES
+
+
+def run(arguments, *, cwd=ROOT, **environment):
+    """Run Python with this repository on its path and nothing else of the caller's settings."""
+    path = f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"
+    environment = {"PYTHONPATH": path, "PATH": os.environ["PATH"]} | environment
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def command(*arguments, **options):
+    """Run make_figures as people do."""
+    return run([ROOT / "scripts" / "make_figures.py", *arguments], **options)
+
+
+@pytest.fixture(scope="module")
+def figures():
+    """Every figure of the set, the nets with fewer seeds and steps."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure_runs, "STEPS", 60)
+        patch.setattr(figure_runs, "SEEDS", 6)
+        patch.setattr(figure_drawings, "FRAMES", (10,))
+        drawn = {name: draw() for name, draw in figure_drawings.DRAWINGS.items()}
+        drawn["05_descent"] = next(drawn["05_descent"])
+    for figure in drawn.values():
+        style.styled(figure.draw_without_rendering)()
+    torch.set_num_threads(threads)
+    return drawn
+
+
+def test_the_set_is_complete():
+    """Sixteen figures, each with a drawing, a caption and a text alternative; three with a page."""
+    assert tuple(figure_drawings.DRAWINGS) == NAMES and len(NAMES) == 16
+    assert [e.name for e in figure_set.FIGURES if e.page] == [
+        "05_descent",
+        "08_surface",
+        "09_paths",
+    ]
+    assert all(entry.caption.endswith(".") and entry.alt for entry in figure_set.FIGURES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_obeys_the_house_rules(figures, name):
+    """Left-aligned title; text of 8 points or more, inside the figure; real minus signs."""
+    figure = figures[name]
+    title = figure._suptitle
+    assert title.get_ha() == "left" and title.get_text()
+    shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    assert all(t.get_fontsize() >= 8 for t in shown)
+    assert all(t.get_fontname() == "DejaVu Sans" for t in shown)
+    assert not [t.get_text() for t in shown if re.search(r"^[^$]*-\d", t.get_text())]
+    whole = figure.bbox.padded(1)
+    inside = [*figure.texts, *(t for legend in figure.legends for t in legend.get_texts())]
+    inside += [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]
+    inside += [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label)]
+    inside += [text for axes in figure.axes for text in axes.texts]
+    for text in inside:
+        if text.get_text():
+            box = text.get_window_extent()
+            assert whole.x0 <= box.x0 and box.x1 <= whole.x1, text.get_text()
+            assert whole.y0 <= box.y0 and box.y1 <= whole.y1, text.get_text()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    for legend in figure.legends:
+        assert not legend.get_window_extent().overlaps(title.get_window_extent())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_start_and_minimum_lie_inside_the_limits(figures, name):
+    """Wherever a start or a minimum is marked, it is within its axes."""
+    for axes in figures[name].axes:
+        for line in axes.lines:
+            if name[:2] in ("08", "09") or not line.get_label().startswith(("start", "minimum")):
+                continue
+            (x,), (y,) = line.get_xdata(), line.get_ydata()
+            assert axes.get_xlim()[0] < x < axes.get_xlim()[1]
+            assert axes.get_ylim()[0] < y < axes.get_ylim()[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("01_brute_force", "14 weights would take 10²⁸ evaluations"),
+        ("02_tangent", "At w = 1.9 the slope is 25.66"),
+        ("03_overshoot", "1.9 → −23.8 → 7.57 × 10⁶"),
+        ("04_first_steps", "1.9 → 1.64 → 1.52"),
+        ("05_descent", "682 of them"),
+        ("06_learning_rates", "6915, 682, 74 steps"),
+        ("08_surface", "−32 along w₁ and 14 along w₂"),
+        ("10_paths_from_above", "both weights end at 77.44, w₁ only at 95.08, w₂ only at 159.36"),
+    ],
+)
+def test_titles_carry_the_tutorials_numbers(figures, name, finding):
+    """The finding in the title is the tutorial's, from a live run."""
+    assert finding in figures[name].get_suptitle().replace("\n", " ")
+
+
+def test_notes_by_hand_round_half_up():
+    """By hand: 1.9, 1.64, 1.52 with the slopes 25.66 and 12.50."""
+    (first, second, third) = figure_runs.by_hand()
+    assert first == (1.9, 25.66) and second == (1.64, 12.5) and third[0] == 1.52
+
+
+def test_single_steps_end_where_the_tutorial_says():
+    """Both weights 77.44, w1 only 95.08, w2 only 159.36; the other weight does not move."""
+    found = figure_runs.bowl_runs()
+    ends = {name: float(found[name].losses[-1]) for name in found}
+    assert ends["both weights"] == pytest.approx(77.44)
+    assert ends["w₁ only"] == pytest.approx(95.08) and ends["w₂ only"] == pytest.approx(159.36)
+    assert found["w₁ only"].path[1].tolist() == [7, 7]
+    assert found["w₂ only"].path[0].tolist() == [-8, -8]
+
+
+def test_one_weight_at_a_time_needs_twice_the_gradients():
+    """On the separable bowl 2k alternating updates reach exactly the point of k joint ones."""
+    one, both = figure_runs.one_weight_at_a_time(), figure_runs.all_at_once()
+    assert one.losses[::2].tolist() == pytest.approx(both.losses[:13].tolist())
+    assert one.losses[1].item() == pytest.approx(95.08)
+
+
+def test_best_direction_leaves_the_gradient_as_steps_grow():
+    """Within a short step the gradient is best; the longer the step, the further off it is."""
+    off = [abs(float(turn.degrees[turn.best])) for turn in figure_runs.turns()]
+    assert off == sorted(off) and off[0] < 1 and off[-1] > 5
+    at_gradient = figure_runs.turns()[2]
+    here = int(at_gradient.degrees.abs().argmin())
+    assert float(at_gradient.losses[here]) == pytest.approx(77.44)
+    assert float(at_gradient.losses.min()) < 77.4
+
+
+def test_learning_rate_outcomes_agree_with_single_runs():
+    """The map's runs, all at once, end as one run at a time does."""
+    starts = torch.tensor([-2.0, 0.5, 1.9]).double()
+    rates = torch.tensor([0.001, 0.1, 0.5, 0.9]).double()
+    outcomes, steps = figure_runs.learning_rate_outcomes(starts, rates, 1000)
+    converges, slow, bounces, diverges = plots.Outcome
+    for row, rate in enumerate(rates.tolist()):
+        for column, start in enumerate(starts.tolist()):
+            alone = descend(curve, start, learning_rate=rate, steps=1000, tolerance=1e-8)
+            assert steps[row, column] == alone.steps
+            assert (outcomes[row, column] == converges) == alone.converged
+            assert (outcomes[row, column] == diverges) == alone.stop.diverged
+    assert outcomes[0].tolist() == [slow] * 3 and outcomes[3, 1] == bounces
+
+
+def test_seeds_side_by_side_are_the_single_runs(monkeypatch):
+    """Seed 2 among many ends where seed 2 alone does, at its own learning rate."""
+    monkeypatch.setattr(figure_runs, "STEPS", 40)
+    monkeypatch.setattr(figure_runs, "SEEDS", 5)
+    alone = figure_runs.network_run(seed=2).losses[-1].item()
+    _, losses = figure_runs.losses_by_seed(2)
+    assert losses[-1, 2].item() == pytest.approx(alone, rel=1e-12)
+    by_rate = figure_runs.losses_by_rate((0.1, 1.0), 4)
+    assert by_rate[1, 2].item() == pytest.approx(alone, rel=1e-12)
+
+
+def test_scalar_partials_are_the_matrices_entries():
+    """28 partials found one at a time are the entries of the two matrices."""
+    both = figure_runs.scalars_against_matrices(4)
+    assert both.scalars.shape == (28,)
+    assert both.scalars.tolist() == pytest.approx(both.matrices.tolist(), abs=1e-15)
+    assert both.scalar_seconds > both.matrix_seconds > 0
+
+
+EVERY_FORMAT = """
+import sys, torch
+from pathlib import Path
+import figure_drawings, figure_pages, figure_runs
+from gd_torch import plots
+torch.set_num_threads(1)
+figure_runs.STEPS, figure_runs.SEEDS = 40, 5
+figure_runs._seconds = lambda work: len(work() or ()) / 1000  # the one thing that is measured
+figure_drawings.FRAMES = (0, 1, 10)
+figure_drawings.FRAME_TIMES = (1500, 500, 500, 3000)
+out = Path(sys.argv[1])
+for name, draw in figure_drawings.DRAWINGS.items():
+    drawn = draw()
+    if name == "05_descent":
+        plots.save_animation(drawn, out / f"{name}.gif", figure_drawings.FRAME_TIMES)
+    else:
+        for kind in ("svg", "png", "pdf"):
+            plots.save(drawn, out / f"{name}.{kind}")
+for name in ("08_surface", "09_paths"):
+    plots.write(out / f"{name}.html", figure_pages.PAGES[name]().encode())
+"""
+
+
+def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
+    """Two processes with different hash seeds write the same bytes in every format.
+
+    The times in figure 16 are measured; here, and only here, a fixed number stands for them.
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", EVERY_FORMAT, str(tmp_path / seed)],
+            env={"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}", "PYTHONHASHSEED": seed},
+        )
+        for seed in ("1", "2")
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    one, two = (
+        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+        for folder in (tmp_path / "1", tmp_path / "2")
+    )
+    assert one == two and len(one) == 15 * 3 + 1 + 2
+
+
+def test_figures_are_made_where_nothing_else_can_be_written(tmp_path):
+    """No display, a home and a working directory that cannot be written: only --out is."""
+    out = tmp_path / "out"
+    done = command(
+        "--only", "02", "09", "10", "--out", out, "--quiet", cwd="/proc", HOME="/proc/none"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    made = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    assert made == [
+        "02_tangent.svg",
+        "09_paths.png",
+        "10_paths_from_above.svg",
+        "index.html",
+        "interactive/09_paths.html",
+    ]
+
+
+def test_gallery_has_caption_alternative_and_command(tmp_path):
+    """The gallery shows what is there, each with its caption, alt text and command."""
+    paths = make_figures.make_figures(["08_surface"], tmp_path, quiet=True)
+    assert paths[-1] == tmp_path / "index.html"
+    text = paths[-1].read_text()
+    assert text.count("<figure>") == 1 and '<html lang="en">' in text
+    assert 'src="08_surface.png"' in text and 'href="interactive/08_surface.html"' in text
+    assert "python scripts/make_figures.py --only 08_surface" in text
+    assert 'alt="A bowl with the point' in text
+
+
+def test_format_applies_to_static_figures(tmp_path):
+    """--format pdf writes PDF; the gallery shows only what a browser can."""
+    paths = make_figures.make_figures(["02_tangent"], tmp_path, "pdf", quiet=True)
+    assert [path.name for path in paths] == ["02_tangent.pdf", "index.html"]
+    assert "<figure>" not in paths[-1].read_text()
+
+
+def test_without_plotly_everything_else_is_made(tmp_path, monkeypatch, capsys):
+    """Without plotly the static figure is made, and one line says what is missing."""
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    paths = make_figures.make_figures(["09_paths"], tmp_path, quiet=True)
+    assert [path.name for path in paths] == ["09_paths.png", "index.html"]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "plotly is missing" in said and "gd_torch[interactive]" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--only", "17"], ["--format", "jpg"], ["--on", "02"], ["--only"], ["extra"]],
+)
+def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments):
+    """A wrong argument costs one line and writes nothing."""
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("make_figures.py: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def ended(*arguments):
+    """The exit status of the command, run in this process."""
+    with pytest.raises(SystemExit) as end:
+        endings.run(make_figures.parser(), make_figures.main, arguments)
+    return end.value.code
+
+
+@pytest.mark.parametrize("out", ["/proc", "/proc/figures", "/dev/null"])
+def test_folder_that_cannot_be_written_is_one_line_and_exit_1(monkeypatch, capsys, out):
+    """A folder that cannot be written is named before anything is computed."""
+    monkeypatch.setitem(figure_drawings.DRAWINGS, "02_tangent", None)
+    assert ended("--only", "02", "--out", out) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and out in said
+
+
+def test_full_disk_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys):
+    """A disk that fills up half-way costs one line and leaves no half file."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert ended("--only", "02", "--out", str(tmp_path), "--quiet") == 1
+    assert capsys.readouterr().err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_help_and_list_need_no_torch():
+    """--help and --list answer without importing torch or matplotlib."""
+    code = (
+        "import sys, command, make_figures\n"
+        "try: command.run(make_figures.parser(), make_figures.main)\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'matplotlib', 'numpy'} & set(sys.modules)"
+    )
+    helped, listed = (run(["-c", code, flag]) for flag in ("--help", "--list"))
+    assert helped.returncode == listed.returncode == 0, helped.stderr + listed.stderr
+    assert "examples:" in helped.stdout
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(NAMES)
+
+
+def test_drawings_return_figures_of_no_window(figures):
+    """Every drawing is a matplotlib Figure that pyplot knows nothing of."""
+    assert all(isinstance(figure, Figure) for figure in figures.values())
+    done = run(["-c", "import sys, figure_drawings; assert 'matplotlib.pyplot' not in sys.modules"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_minimiser_is_the_tutorials():
+    """The reference that the figures measure errors against: 0.754877666246693."""
+    assert CURVE.minimiser[0] == pytest.approx(0.754877666246693, abs=1e-15)
+    assert float(bowl(*torch.tensor(figure_drawings.BOWL.start))) == 177

@@ -9,10 +9,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import command
+
+if TYPE_CHECKING:
+    from peers.contests import Contest
 
 DESCRIPTION = """\
 Time the steps of a descent against peers: torch.optim, NumPy by hand, JAX with optax, C by hand.
@@ -24,11 +26,6 @@ EXAMPLES = """\
   pip install -c constraints.txt '.[bench]'
   python scripts/benchmark.py
   python scripts/benchmark.py --only single --repeats 9 --json benchmark.json"""
-
-TRANSPOSED = {
-    "transposed": "JAX transposed by hand",
-    "sums": "JAX transposed, products as sums",
-}
 
 GROUPS = ("single", "lockstep", "curve", "grid")
 
@@ -48,36 +45,6 @@ def parser() -> command.Parser:
     return parser
 
 
-@dataclass(frozen=True)
-class Contender:
-    """Something that makes ``steps`` steps when called, and its number of steps to be timed by."""
-
-    name: str
-    call: Callable[[int], object]
-    steps: int
-    per: int = 1
-
-    def seconds_a_step(self) -> float:
-        """From a short and a long run."""
-        short = max(1, self.steps // 8)
-        begin = time.perf_counter()
-        self.call(short)
-        middle = time.perf_counter()
-        self.call(self.steps)
-        end = time.perf_counter()
-        return max((end - middle) - (middle - begin), 1e-9) / (self.steps - short) / self.per
-
-
-@dataclass(frozen=True)
-class Contest:
-    """Contenders in one group: the first is ours, the others its peers."""
-
-    title: str
-    threads: int
-    ours: Contender
-    peers: list[Contender]
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Time every contest, show the table, write it."""
     import torch
@@ -89,7 +56,9 @@ def main(arguments: argparse.Namespace) -> int:
         raise command.Refused("the peers are not installed: pip install '.[bench]'") from None
     from tqdm import tqdm
 
-    chosen = [contest for group in arguments.only for contest in contests(group)]
+    from peers.contests import CONTESTS
+
+    chosen = [contest for group in arguments.only for contest in CONTESTS[group]()]
     silent = True if arguments.quiet else None
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(chosen) * arguments.repeats, leave=False, disable=silent) as bar:
@@ -135,99 +104,6 @@ def timed(
             }
         )
     return rows
-
-
-def contests(group: str) -> list[Contest]:
-    """What is measured."""
-    import torch
-
-    from gd_torch import brute_force, curve, descend, descend_many, network_mse
-    from peers import c_peer, jax_peers, numpy_peer, torch_peers
-    from peers.problem import RATE, data, start
-
-    mse = network_mse(*data())
-
-    def net(hidden: int, stepper: str, record: str = "last") -> Callable[[int], object]:
-        return lambda steps: descend(
-            mse, start(hidden), learning_rate=RATE, steps=steps, stepper=stepper, record=record
-        )
-
-    def single(hidden: int) -> list[Contest]:
-        title = f"one net of {7 * hidden} weights"
-        sgd = Contender(
-            "torch.optim.SGD + backward", lambda n: torch_peers.optimiser(hidden, n), 2000
-        )
-        fused = Contender("fused", net(hidden, "fused"), 400_000)
-        peers = [
-            sgd,
-            Contender("NumPy by hand", lambda n: numpy_peer.by_hand(hidden, n), 20_000),
-            Contender("JAX optax scan", lambda n: jax_peers.scan(hidden, n), 40_000),
-            *(
-                Contender(name, lambda n, way=way: jax_peers.scan(hidden, n, layout=way), 80_000)
-                for way, name in TRANSPOSED.items()
-            ),
-            Contender("fused, whole path", net(hidden, "fused", "all"), 400_000),
-        ]
-        if c_peer.available():
-            peers.append(Contender("C by hand", lambda n: c_peer.descent(hidden, n), 400_000))
-        eager = Contest(title, 1, Contender("eager loop", net(hidden, "eager"), 2000), [sgd])
-        return [eager, Contest(title, 1, fused, peers)]
-
-    def lockstep(runs: int, steps: int) -> Contest:
-        cores = min(2, os.cpu_count() or 1)
-        ours = Contender(
-            "descend_many",
-            lambda n: descend_many(mse, start(2, runs), RATE, steps=n, stepper="fused"),
-            steps,
-            runs,
-        )
-        peers = [
-            Contender("torch batch", lambda n: torch_peers.batch(2, runs, n), steps // 8, runs),
-            Contender("JAX vmap scan", lambda n: jax_peers.scan(2, n, runs=runs), steps // 8, runs),
-            *(
-                Contender(
-                    name,
-                    lambda n, way=way: jax_peers.scan(2, n, runs=runs, layout=way),
-                    steps // 4,
-                    runs,
-                )
-                for way, name in TRANSPOSED.items()
-            ),
-        ]
-        if c_peer.available():
-            many = Contender("C by hand", lambda n: c_peer.descent(2, n, runs, cores), steps, runs)
-            peers.append(many)
-        return Contest(f"{runs} nets of 14 weights", cores, ours, peers)
-
-    def one_curve() -> Contest:
-        def by_hand(steps: int) -> float:
-            w = 1.9
-            for _ in range(steps):
-                w -= 1e-3 * (w**5 + w - 1)
-            return w
-
-        ours = Contender(
-            "fused",
-            lambda n: descend(
-                curve, 1.9, learning_rate=1e-3, steps=n, stepper="fused", record="last"
-            ),
-            4_000_000,
-        )
-        return Contest("the curve", 1, ours, [Contender("pure Python by hand", by_hand, 1_000_000)])
-
-    def grid() -> Contest:
-        def ours(points: int) -> object:
-            return brute_force(curve, torch.linspace(-2, 2, points, dtype=torch.float64))
-
-        peer = Contender("NumPy in chunks", numpy_peer.grid, 4_000_000)
-        return Contest("brute force, a point", 1, Contender("brute_force", ours, 4_000_000), [peer])
-
-    return {
-        "single": lambda: [*single(2), *single(4)],
-        "lockstep": lambda: [lockstep(1024, 1600), lockstep(16384, 64)],
-        "curve": lambda: [one_curve()],
-        "grid": lambda: [grid()],
-    }[group]()
 
 
 def versions() -> dict[str, str]:

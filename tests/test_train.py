@@ -37,15 +37,7 @@ def test_the_json_weights_give_the_json_figures(script, tmp_path):
 
 def test_the_defaults_succeed_for_nine_of_ten_seeds():
     """In fact for all of the seeds 0 to 9, run side by side with the script's own settings."""
-    import sys
-
-    from conftest import ROOT
-
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        import train
-    finally:
-        sys.path.pop(0)
+    import train
     from gd_torch import descend
 
     defaults = train.parser().parse_args([])

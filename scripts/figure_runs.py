@@ -19,6 +19,7 @@ from gd_torch import (
     brute_force,
     curve,
     descend,
+    descend_many,
     init_weights,
     load_iris,
     network_mse,
@@ -69,27 +70,18 @@ def _two_decimals(value: Decimal) -> Decimal:
 def learning_rate_outcomes(starts: Tensor, rates: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The outcome and the steps of every run of the curve, each of shape (rates, starts).
 
-    A run converges where abs(slope) < 1e-8; one that neither does nor diverges bounces if its last
-    two updates had opposite signs, and is too slow otherwise.
+    A run converges where abs(slope) < 1e-8; one that neither does nor diverges bounces if the next
+    two updates have opposite signs, and is too slow otherwise.
     """
+    alpha, start = (t.flatten() for t in torch.meshgrid(rates, starts, indexing="ij"))
+    runs = descend_many(curve, start, alpha, steps=most, tolerance=1e-8, stepper="eager")
     slope = partials(lambda w: curve(w).sum())
-    alpha, w = (t.flatten() for t in torch.meshgrid(rates, starts, indexing="ij"))
-    outcomes = torch.full(w.shape, int(Outcome.TOO_SLOW))
-    steps = torch.full(w.shape, most)
-    going = torch.arange(w.numel())
-    last = torch.zeros_like(w)
-    for step in range(most + 1):
-        (d,) = slope(w)
-        done, lost = d.abs() < 1e-8, ~(curve(w).isfinite() & d.isfinite())
-        for where, outcome in ((done, Outcome.CONVERGES), (lost, Outcome.DIVERGES)):
-            outcomes[going[where]] = int(outcome)
-            steps[going[where]] = step
-        stay = ~(done | lost)
-        going, w, d, alpha, last = (t[stay] for t in (going, w, d, alpha, last))
-        bounced = d * last < 0
-        w, last = w - alpha * d, d
-    outcomes[going[bounced]] = int(Outcome.BOUNCES)
-    return outcomes.reshape(len(rates), -1), steps.reshape(len(rates), -1)
+    (w,) = runs.weights
+    bounces = slope(w)[0] * slope(w - alpha * slope(w)[0])[0] < 0
+    outcomes = torch.where(bounces, int(Outcome.BOUNCES), int(Outcome.TOO_SLOW))
+    outcomes[runs.converged] = int(Outcome.CONVERGES)
+    outcomes[runs.diverged] = int(Outcome.DIVERGES)
+    return outcomes.reshape(len(rates), -1), runs.steps.reshape(len(rates), -1)
 
 
 @cache
@@ -141,18 +133,6 @@ def turns(rates: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)) -> list[Turn]:
     return found
 
 
-def lockstep(objective: Objective, starts: Weights, rates: Tensor, steps: int) -> Weights:
-    """Many runs side by side: run k starts at ``starts[i][k]`` and has its own learning rate."""
-    many = torch.func.vmap(objective)
-    gradient = partials(lambda *weights: many(*weights).sum())  # the runs do not touch each other
-    weights = starts
-    alphas = [rates.reshape(-1, *[1] * (w.dim() - 1)) for w in starts]
-    for _ in range(steps):
-        slopes = gradient(*weights)
-        weights = tuple(w - a * d for w, a, d in zip(weights, alphas, slopes, strict=True))
-    return weights
-
-
 def iris_mse() -> Objective:
     """MSE(W1, W2) on the iris data, raw centimetres."""
     X, Y, _ = load_iris()
@@ -183,8 +163,8 @@ def losses_by_rate(rates: tuple[float, ...], seeds: int) -> Tensor:
     """The final MSE of the 14-weight net per learning rate and seed, shape (rates, seeds)."""
     starts = tuple(w.repeat(len(rates), 1, 1) for w in stacked_starts(2, range(seeds)))
     each = torch.tensor(rates).double().repeat_interleave(seeds)
-    ends = lockstep(iris_mse(), starts, each, STEPS)
-    return torch.func.vmap(iris_mse())(*ends).reshape(len(rates), seeds)
+    runs = descend_many(iris_mse(), starts, each, steps=STEPS, stepper="eager")
+    return runs.losses.reshape(len(rates), seeds)
 
 
 def network_run(seed: int = 0) -> Descent:

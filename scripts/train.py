@@ -60,53 +60,63 @@ def parser() -> command.Parser:
         metavar="N",
         help="of the standard-normal start weights (default: 0)",
     )
+    add_data(parser)
+    command.add_device(parser)
+    command.add_output(parser)
+    return parser
+
+
+def add_data(parser: command.Parser) -> None:
+    """--data, --target and --standardise."""
+    add = parser.add_argument
+    add("--data", type=Path, metavar="FILE", help="CSV file: a header, numbers, one class column")
+    add("--target", metavar="COLUMN", help="the class column of --data")
     add(
         "--standardise",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="shift and scale every feature to mean 0 and deviation 1 (default: yes)",
     )
-    add("--data", type=Path, metavar="FILE", help="CSV file: a header, numbers, one class column")
-    add("--target", metavar="COLUMN", help="the class column of --data")
-    command.add_device(parser)
-    command.add_output(parser)
-    return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Load, train, show, save."""
-    if (arguments.data is None) != (arguments.target is None):
-        raise command.Refused("--data FILE and --target COLUMN go together")
+    table = load(arguments)
     import torch
 
-    from gd_torch.table import standardise
-
-    device = command.find_device(arguments.device)
-    table = load(arguments.data, arguments.target, getattr(torch, arguments.dtype), device)
-    X = standardise(table.X) if arguments.standardise else table.X
     if table.X.numel() < 1 << 16:
         torch.set_num_threads(1)  # a second thread only adds waiting to products this small
-    run = train(X, table.Y, arguments)
-    result = summary(X, table, run, arguments, device)
+    run = train(table.X, table.Y, arguments)
+    result = summary(table, run, arguments)
     print(report(table, run, result))
     if arguments.json:
         command.write_json(arguments.json, result)
     return 3 if run.stop.diverged else 0
 
 
-def load(data: Path | None, target: str, dtype: Any, device: Any) -> Table:
-    """The user's table, or iris."""
-    from gd_torch.iris import iris_table
-    from gd_torch.table import read_table
+def load(arguments: argparse.Namespace) -> Table:
+    """The user's table, or iris; standardised if that is asked for."""
+    if (arguments.data is None) != (arguments.target is None):
+        raise command.Refused("--data FILE and --target COLUMN go together")
+    import torch
 
-    if data is None:
-        return iris_table(dtype=dtype, device=device)
+    from gd_torch.iris import iris_table
+    from gd_torch.table import read_table, standardise
+
+    where = {
+        "dtype": getattr(torch, arguments.dtype),
+        "device": command.find_device(arguments.device),
+    }
     try:
-        return read_table(data, target, dtype=dtype, device=device)
+        if arguments.data is None:
+            table = iris_table(**where)
+        else:
+            table = read_table(arguments.data, arguments.target, **where)
     except ValueError as error:
         raise command.Refused(str(error)) from None
     except OSError as error:
-        raise command.Refused(f"{data}: {error.strerror}") from None
+        raise command.Refused(f"{arguments.data}: {error.strerror}") from None
+    return table._replace(X=standardise(table.X)) if arguments.standardise else table
 
 
 def train(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descent:
@@ -136,13 +146,11 @@ def train(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descent:
         )
 
 
-def summary(
-    X: Tensor, table: Table, run: Descent, arguments: argparse.Namespace, device: Any
-) -> dict[str, Any]:
+def summary(table: Table, run: Descent, arguments: argparse.Namespace) -> dict[str, Any]:
     """Every result, ready for JSON."""
     from gd_torch.networks import accuracy, confusion_matrix, predict
 
-    P = predict(X, *run.weights)
+    P = predict(table.X, *run.weights)
     return {
         "mse": float(run.losses[-1]),
         "accuracy": accuracy(P, table.Y),
@@ -151,10 +159,10 @@ def summary(
         "stop": run.stop.name,
         "stop_reason": run.stop.value,
         "seed": arguments.seed,
-        "device": str(device),
+        "device": str(table.X.device),
         "dtype": arguments.dtype,
         "data": str(arguments.data or "iris"),
-        "rows": len(X),
+        "rows": len(table.X),
         "features": list(table.features),
         "classes": list(table.classes),
         "hidden": arguments.hidden,

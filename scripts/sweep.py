@@ -1,0 +1,166 @@
+"""Train one net from many seeds with many learning rates, all side by side."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import command
+import train
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gd_torch import Descents
+
+DESCRIPTION = """\
+Train the net of train.py from many seeds with many learning rates, all descents side by side, and
+show how much is luck and how much the learning rate. A single run tells nothing about either."""
+
+EXAMPLES = """\
+  python scripts/sweep.py
+  python scripts/sweep.py --hidden 4 --rates 0.5 1 2 4 8 --seeds 100 --steps 2000
+  python scripts/sweep.py --no-standardise --figure luck.svg --json luck.json"""
+
+FORMATS = (".svg", ".png", ".pdf")
+
+
+def parser() -> command.Parser:
+    """The arguments of this script."""
+    parser = command.Parser(DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    add("--hidden", type=command.whole(1), default=2, metavar="N", help="hidden nodes (default: 2)")
+    add(
+        "--rates",
+        type=command.positive,
+        nargs="+",
+        default=[0.1, 0.3, 1.0, 3.0, 10.0],
+        metavar="ALPHA",
+        help="learning rates (default: 0.1 0.3 1 3 10)",
+    )
+    add(
+        "--seeds",
+        type=command.whole(1, 1_000_000),
+        default=10,
+        metavar="N",
+        help="start weights of the seeds 0 to N - 1 (default: 10)",
+    )
+    add("--steps", type=command.whole(0), default=3000, metavar="N", help="updates (default: 3000)")
+    add("--tolerance", type=command.not_negative, default=0.0, metavar="T", help="(default: 0)")
+    train.add_data(parser)
+    add("--figure", type=command.new_file, metavar="FILE", help="heat map as .svg, .png or .pdf")
+    command.add_device(parser)
+    command.add_output(parser)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Load, train all, show, save."""
+    if arguments.figure and arguments.figure.suffix not in FORMATS:
+        raise command.Refused(
+            f"argument --figure: must end in {', '.join(FORMATS)}, got {arguments.figure}"
+        )
+    X, Y, *_ = train.load(arguments)
+    rates, seeds = arguments.rates, arguments.seeds
+    runs = descents(X, Y, arguments)
+    losses = runs.losses.reshape(len(rates), seeds)
+    correct = accuracies(X, Y, runs).reshape(len(rates), seeds)
+    diverged = runs.diverged.reshape(len(rates), seeds)
+    rows = [
+        row(rate, *parts) for rate, *parts in zip(rates, losses, correct, diverged, strict=True)
+    ]
+    print(report(rows, seeds))
+    if arguments.json:
+        shown = {name: getattr(arguments, name) for name in ("hidden", "steps", "standardise")}
+        cells = {"mse": losses.tolist(), "accuracy": correct.tolist()}
+        command.write_json(arguments.json, {**shown, "seeds": seeds, "rates": rows, **cells})
+    if arguments.figure:
+        from gd_torch.plots import learning_rate_by_seed, save
+
+        title = f"{seeds} seeds, {len(rates)} learning rates, {arguments.steps} steps"
+        picture = learning_rate_by_seed(rates, range(seeds), losses.cpu(), title=title)
+        save(picture, arguments.figure)
+    return 0
+
+
+def descents(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descents:
+    """Every rate with every seed, rate after rate."""
+    import torch
+    from tqdm import tqdm
+
+    from gd_torch import descend_many, init_weights, network_mse
+
+    widths = (X.shape[1], arguments.hidden, Y.shape[1])
+    drawn = [
+        init_weights(widths, seed=seed, dtype=X.dtype, device=X.device)
+        for seed in range(arguments.seeds)
+    ]
+    many = len(arguments.rates)
+    starts = tuple(torch.stack(W).repeat(many, 1, 1) for W in zip(*drawn, strict=True))
+    rates = torch.tensor(arguments.rates, dtype=torch.float64).repeat_interleave(arguments.seeds)
+    silent = True if arguments.quiet else None
+    with tqdm(total=len(rates), unit="run", leave=False, disable=silent) as bar:
+        return descend_many(
+            network_mse(X, Y),
+            starts,
+            rates,
+            steps=arguments.steps,
+            tolerance=arguments.tolerance,
+            callback=lambda finished: bar.update(finished - bar.n),
+        )
+
+
+def accuracies(X: Tensor, Y: Tensor, runs: Descents) -> Tensor:
+    """The accuracy of every run, shape (runs,)."""
+    import torch
+
+    from gd_torch import predict
+    from gd_torch.networks import accuracy
+
+    return torch.tensor(
+        [accuracy(predict(X, W1, W2), Y) for W1, W2 in zip(*runs.weights, strict=True)]
+    )
+
+
+def row(rate: float, losses: Tensor, correct: Tensor, diverged: Tensor) -> dict[str, Any]:
+    """One learning rate over all seeds."""
+    lowest, low, median, high, highest = losses.double().quantile(
+        losses.new_tensor((0, 0.25, 0.5, 0.75, 1)).double()
+    )
+    return {
+        "learning_rate": rate,
+        "mse_lowest": float(lowest),
+        "mse_quartile_1": float(low),
+        "mse_median": float(median),
+        "mse_quartile_3": float(high),
+        "mse_highest": float(highest),
+        "accuracy_median": float(correct.median()),
+        "share_095": float((correct >= 0.95).double().mean()),
+        "diverged": int(diverged.sum()),
+    }
+
+
+def report(rows: list[dict[str, Any]], seeds: int) -> str:
+    """The table that a person reads."""
+    head = (
+        "rate",
+        "lowest",
+        "25 %",
+        "median",
+        "75 %",
+        "highest",
+        "accuracy",
+        ">= 0.95",
+        "diverged",
+    )
+    lines = [f"MSE and accuracy over {seeds} seeds", "".join(name.rjust(10) for name in head)]
+    for entry in rows:
+        rate, *losses, accuracy, share, diverged = entry.values()
+        cells = [f"{rate:g}", *(f"{loss:.4f}" for loss in losses), f"{accuracy:.3f}"]
+        cells += [f"{share:.0%}", str(diverged)]
+        lines.append("".join(cell.rjust(10) for cell in cells))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command.run(parser(), main)

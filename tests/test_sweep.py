@@ -1,0 +1,46 @@
+"""scripts/sweep.py as a user runs it."""
+
+import json
+
+import pytest
+import torch
+
+from gd_torch import descend, init_weights, load_iris, network_mse
+from gd_torch.table import standardise
+
+
+def test_every_run_is_the_one_that_train_would_make(script, tmp_path):
+    """Rates times seeds, each equal to its descent alone; table, JSON and heat map agree."""
+    options = ["--rates", "0.5", "2", "--seeds", "4", "--steps", "40"]
+    done = script("sweep.py", *options, "--json", "s.json", "--figure", "s.svg")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads((tmp_path / "s.json").read_text())
+    X, Y, _ = load_iris()
+    mse = network_mse(standardise(X), Y)
+    for rate, losses in zip((0.5, 2.0), result["mse"], strict=True):
+        for seed, loss in enumerate(losses):
+            alone = descend(mse, init_weights((4, 2, 3), seed=seed), learning_rate=rate, steps=40)
+            assert loss == pytest.approx(alone.losses[-1].item(), rel=1e-12)
+    medians = torch.tensor(result["mse"]).double().quantile(0.5, dim=1)
+    for entry, median in zip(result["rates"], medians, strict=True):
+        assert entry["mse_median"] == pytest.approx(median.item(), rel=1e-6)
+        assert f"{entry['mse_median']:.4f}" in done.stdout
+    assert "</svg>" in (tmp_path / "s.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rates", "0"], "--rates: must be positive, got '0'"),
+        (["--rates", "0.1", "nan"], "--rates: must be a finite number"),
+        (["--seeds", "0"], "--seeds: must be a whole number of at least 1"),
+        (["--figure", "luck.bmp"], "--figure: must end in .svg, .png, .pdf"),
+        (["--data", "x.csv"], "--data FILE and --target COLUMN go together"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(script, tmp_path, arguments, words):
+    """The rule and what arrived; nothing is printed or written."""
+    done = script("sweep.py", *arguments, "--json", "s.json")
+    assert done.returncode == 2 and done.stdout == ""
+    assert words in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

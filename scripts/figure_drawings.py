@@ -82,8 +82,8 @@ def learning_rates() -> Figure:
 
 def learning_rate_map() -> Figure:
     """Figure 07."""
-    starts = torch.linspace(-3, 3, 301).double()
-    rates = torch.logspace(-3, 0.5, 221).double()
+    starts = torch.linspace(-3, 3, 301, dtype=torch.float64)
+    rates = torch.logspace(-3, 0.5, 221, dtype=torch.float64)
     most = 1000
     outcomes, steps = runs.learning_rate_outcomes(starts, rates, most)
     title = "The further out the start, the smaller the largest learning rate that converges"
@@ -160,7 +160,7 @@ def directions() -> Figure:
         "Steepest at the point is not best at a distance: for a step "
         f"of {number(turn.length)} the best direction is {off:.0f}° off"
     )
-    start_loss = float(bowl(*torch.tensor(BOWL.start).double()))
+    start_loss = float(bowl(*torch.tensor(BOWL.start, dtype=torch.float64)))
     return plots.directions(turns, start_loss, chosen, title=title)
 
 

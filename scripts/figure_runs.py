@@ -162,7 +162,7 @@ def losses_by_seed(hidden: int) -> tuple[Tensor, Tensor]:
 def losses_by_rate(rates: tuple[float, ...], seeds: int) -> Tensor:
     """The final MSE of the 14-weight net per learning rate and seed, shape (rates, seeds)."""
     starts = tuple(w.repeat(len(rates), 1, 1) for w in stacked_starts(2, range(seeds)))
-    each = torch.tensor(rates).double().repeat_interleave(seeds)
+    each = torch.tensor(rates, dtype=torch.float64).repeat_interleave(seeds)
     runs = descend_many(iris_mse(), starts, each, steps=STEPS, stepper="eager")
     return runs.losses.reshape(len(rates), seeds)
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from artists import drawn, legend, texts
 from matplotlib import rcParams
 from matplotlib.colors import to_rgb
 
@@ -16,23 +17,6 @@ from gd_torch.plots import style
 def himmelblau(w1, w2):
     """A stranger's objective: four minima, one of them at (3, 2)."""
     return (w1**2 + w2 - 11) ** 2 + (w1 + w2**2 - 7) ** 2
-
-
-def drawn(axes, label):
-    """The x and y of the one line with this label."""
-    (line,) = (line for line in axes.lines if line.get_label() == label)
-    return [float(x) for x in line.get_xdata()], [float(y) for y in line.get_ydata()]
-
-
-def legend(owner):
-    """The entries of a figure's or an axes' legend."""
-    box = owner.legends[0] if hasattr(owner, "legends") and owner.legends else owner.get_legend()
-    return [text.get_text() for text in box.get_texts()]
-
-
-def texts(axes):
-    """Every note written into the axes."""
-    return [text.get_text() for text in axes.texts]
 
 
 @pytest.fixture(scope="module")
@@ -170,25 +154,6 @@ def test_learning_rates_share_axes_and_name_divergence():
     assert drawn(axes[0], "descent")[0][0] == 1.9
 
 
-def test_learning_rate_map_counts_outcomes():
-    """Every outcome has its colour and its share in the legend."""
-    outcomes = torch.tensor([[0, 0, 1, 3], [0, 2, 2, 3]])
-    counts = torch.tensor([[5, 9, 50, 2], [7, 50, 50, 1]])
-    starts, rates = torch.linspace(0, 3, 4), torch.tensor([0.1, 1.0])
-    figure = plots.learning_rate_map(starts, rates, outcomes, counts, 50)
-    assert legend(figure) == [
-        "converges within 50 steps: 37.5 %",
-        "too slow: 12.5 %",
-        "bounces: 25.0 %",
-        "diverges: 25.0 %",
-    ]
-    hatched = [patch for patch in figure.legends[0].get_patches() if patch.get_hatch()]
-    assert len(hatched) == 1
-    assert figure.axes[0].get_yscale() == "log"
-    shown = figure.axes[0].collections[-1].get_array()
-    assert shown.compressed().tolist() == [5, 9, 7]
-
-
 def test_surface_draws_paths_tangents_and_rim(steps):
     """The rim is level, the paths keep their heights, the tangents their slopes."""
     grid = plots.basin(bowl, BOWL.minimiser, height=200.0)
@@ -260,6 +225,7 @@ def test_path_outside_is_named():
         (lambda run: plots.paths_from_above(bowl, {"a": run}, (-1, 1), (-1, 1)), "two scalar"),
         (lambda run: plots.tangent(bowl, run, (-1, 1)), "one scalar"),
         (lambda run: plots.tangent(curve, run, (1, -1)), "`limits` must be"),
+        (lambda run: plots.learning_rates(curve, {0.1: run}, (-1, 1), 0.7), "must hold the start"),
         (lambda run: plots.paths_from_above(bowl, dict.fromkeys("abcde", run), (-1, 1), (-1, 1)),
          "at most 4 paths"),
         (lambda _: plots.basin(curve2, (0.0, 0.0), 1.0), "`height` must be"),
@@ -275,96 +241,6 @@ def curve2(w1, w2):
     """Bounded above by 1/2, so that no rim at 1 exists."""
     r = w1**2 + w2**2
     return r / (2 + 2 * r)
-
-
-def test_one_at_a_time_is_drawn_per_gradient_evaluation():
-    """Both ways start at 177; x counts gradient evaluations."""
-    x = torch.tensor([-8.0, -4.8])
-    way = plots.Evaluated(
-        (x, torch.tensor([7.0, 7.0])), torch.tensor([177.0, 95.08]), torch.arange(2)
-    )
-    figure = plots.one_at_a_time(bowl, {"both": way, "single": way}, (-9, 2), (-2, 8))
-    above, right = figure.axes
-    assert above.get_aspect() == 1 and right.get_yscale() == "log"
-    assert drawn(right, "single") == ([0, 1], pytest.approx([177, 95.08]))
-    assert right.get_xlabel() == "gradient evaluations"
-
-
-def test_directions_mark_the_best_one():
-    """The lowest loss is marked, and it is not the steepest direction at this length."""
-    degrees = torch.arange(-180, 181).double()
-    turn = plots.Turn(3.0, degrees, 10 - (degrees + 5).deg2rad().cos())
-    left, right = plots.directions([turn], 10.0, 0).axes
-    assert drawn(left, "best, −5.0°: 9.00")[0] == [-5]
-    assert legend(right) == ["step 3: best at −5.0°"]
-    assert left.get_xlim() == (-180, 180)
-
-
-def test_convergence_keeps_every_seed():
-    """One faint line per seed, and the median of them in bold."""
-    losses = torch.tensor([[0.3, 0.2, 0.4], [0.01, 0.2, 0.1]]).double()
-    figure = plots.convergence({14: (torch.tensor([1, 2]), losses)})
-    (axes,) = figure.axes
-    assert len(axes.collections[0].get_segments()) == 3
-    assert drawn(axes, "median")[1] == pytest.approx([0.3, 0.1])
-    assert "33 % end below 0.02" in axes.get_title(loc="left")
-    assert legend(axes) == ["each of 3 seeds", "median", "MSE 0.02"]
-
-
-def test_learning_rate_by_seed_writes_its_cells():
-    """Every cell holds its number; light cells have dark letters."""
-    losses = torch.tensor([[0.01, 0.2], [0.1, 0.25]]).double()
-    axes = plots.learning_rate_by_seed((0.1, 1.0), range(2), losses).axes[0]
-    assert texts(axes) == ["0.010", "0.200", "0.100", "0.250"]
-    assert [text.get_color() for text in axes.texts][::3] == ["white", style.INK]
-    assert axes.images[0].get_cmap().name == "cividis"
-
-
-def test_path_plane_is_exact_for_a_path_in_a_plane():
-    """A path that lies in a plane is explained wholly: no error off the plane, equal losses."""
-    run = descend(bowl, BOWL.start, learning_rate=0.1, steps=30)
-    plane = plots.path_plane(bowl, run)
-    assert float(plane.explained.sum()) == pytest.approx(1)
-    assert float(plane.off_plane.max()) < 1e-12
-    assert plane.plane_loss.tolist() == pytest.approx(run.losses.tolist())
-    assert bool((plane.path[0] >= 0).all())
-    first, second, losses = plots.plane_losses(bowl, run, plane, points=5)
-    at = plane.centre + first[3] * plane.axes[0] + second[1] * plane.axes[1]
-    assert float(losses[1, 3]) == pytest.approx(float(bowl(*at)))
-
-
-def test_path_plane_keeps_its_sign():
-    """The mirrored run gives the mirrored axes, so that the picture stays the same."""
-    run = descend(bowl, BOWL.start, learning_rate=0.1, steps=30)
-    mirrored = descend(bowl, (8.0, -7.0), learning_rate=0.1, steps=30)
-    a, b = (plots.path_plane(bowl, r).path for r in (run, mirrored))
-    assert a.flatten().tolist() == pytest.approx(b.flatten().tolist())
-
-
-def test_landscape_prints_where_it_can_be_trusted():
-    """Explained variance, distance off the plane and both losses are written out."""
-    run = descend(lambda w: (w**4 / 4 - w * torch.arange(4)).sum(), torch.full((4,), 2.0).double(),
-                  learning_rate=0.05, steps=40)  # fmt: skip
-    objective = lambda w: (w**4 / 4 - w * torch.arange(4)).sum() + 20  # noqa: E731
-    plane = plots.path_plane(objective, run)
-    figure = plots.landscape(run, plane, plots.plane_losses(objective, run, plane, points=9))
-    left, right = figure.axes[0], figure.axes[1]
-    assert f"{100 * float(plane.explained[0]):.1f} % of the variance" in left.get_xlabel()
-    assert "off this plane by" in left.get_title(loc="left")
-    said = f"{float(plane.plane_loss[0]):.2f}, the truth is {float(plane.true_loss[0]):.2f}"
-    assert said in right.get_title(loc="left")
-    assert drawn(right, "loss in the plane")[1] == plane.plane_loss.tolist()
-
-
-def test_matrices_compare_numbers_and_times():
-    """Rings and dots carry the same partials; bars are milliseconds."""
-    numbers = torch.tensor([0.1, -0.2, 0.3])
-    figure = plots.matrices({3: plots.Comparison(numbers, numbers, 3e-3, 1e-3)})
-    left, right = figure.axes
-    assert drawn(left, "scalar partials, one at a time") == drawn(left, "entries of 2 matrices")
-    assert "equal to the last bit" in left.get_title(loc="left")
-    assert [bar.get_width() for bar in right.patches] == [3.0, 1.0]
-    assert "3 times faster" in right.get_title(loc="left")
 
 
 def test_numbers_are_printed_for_people():

@@ -40,10 +40,10 @@ def tangents(objective: Objective, at: tuple[float, float], reach: float = 2.0) 
         first and (0, 1, dy/dw2) for the second.
     """
     y, slopes = value_and_partials(objective)(*at)
-    point = torch.tensor([*at, float(y)])
+    point = torch.tensor([*at, float(y)], dtype=torch.float64)
     lines = []
     for place, slope in enumerate(slopes):
-        direction = torch.zeros(3)
+        direction = torch.zeros(3, dtype=torch.float64)
         direction[place], direction[2] = 1.0, float(slope)
         lines.append(torch.stack([point - reach * direction, point + reach * direction]))
     return lines
@@ -63,13 +63,11 @@ def surface(
     """Figures 08 and 09: the surface, pale, with paths over it and tangents at a point.
 
     Args:
-        objective: a function of two weights.
-        grid: its surface, from :func:`~gd_torch.plots.basin` or :func:`~gd_torch.plots.rectangle`.
+        objective: a function of two weights. grid: its surface, from ``basin`` or ``rectangle``.
         runs: the paths by name, drawn in this order.
         minimum: where to put the cross, if known.
         tangents_at: a point whose tangents along each weight are drawn.
-        view: elevation and azimuth in degrees.
-        title: the finding.
+        view: elevation and azimuth in degrees. title: the finding.
     """
     figure = style.new_figure(8, 7)
     axes: Axes3D = figure.add_subplot(projection="3d", computed_zorder=False)
@@ -84,8 +82,8 @@ def surface(
     if tangents_at:
         _draw_tangents(axes, objective, tangents_at)
         starts.append(_on_surface(objective, tangents_at))
-    for start in starts[:1]:
-        _mark(axes, start, "o", _start_label(start))
+    if starts:
+        _mark(axes, starts[0], "o", _start_label(starts[0]))
     if minimum:
         _mark(axes, _on_surface(objective, minimum), "x", "minimum")
     _dress(axes, style.symbols(objective), view)
@@ -116,7 +114,7 @@ def _draw_paths(axes: Axes3D, runs: Mapping[str, Descent]) -> None:
 
 def _on_surface(objective: Objective, at: tuple[float, float]) -> list[float]:
     """w1, w2 and y of a point."""
-    return [*at, float(objective(*torch.tensor(at).double()))]
+    return [*at, float(objective(*torch.tensor(at, dtype=torch.float64)))]
 
 
 def _mark(axes: Axes3D, at: Sequence[float], marker: str, label: str) -> None:
@@ -194,7 +192,7 @@ def _draw_flat_paths(axes: Axes, runs: Mapping[str, Descent], w1: Range, w2: Ran
 
 def draw_contours(axes: Axes, grid: Grid) -> None:
     """Level lines at even shares of the grid's values, pale enough to lie under paths."""
-    share = torch.linspace(0.0, 1.0, 14).double() ** 2
+    share = torch.linspace(0.0, 1.0, 14, dtype=torch.float64) ** 2
     low, high = grid.y.min(), grid.y.max()
     levels = (low + (high - low) * share)[1:-1].tolist()
     parts = [part.numpy() for part in grid]

@@ -34,14 +34,16 @@ def check_range(name: str, given: Range) -> Range:
 def line(objective: Objective, limits: Range, points: int = 401) -> tuple[Tensor, Tensor]:
     """w and y of an objective of one weight, evenly spaced over ``limits``."""
     low, high = check_range("limits", limits)
-    w, y, _ = brute_force(objective, torch.linspace(low, high, points).double(), keep="all")
+    w, y, _ = brute_force(
+        objective, torch.linspace(low, high, points, dtype=torch.float64), keep="all"
+    )
     return w[0], y
 
 
 def rectangle(objective: Objective, w1: Range, w2: Range, points: int = 121) -> Grid:
     """The values over a rectangle of weights, for views from above."""
     axes = [
-        torch.linspace(*check_range(name, given), points).double()
+        torch.linspace(*check_range(name, given), points, dtype=torch.float64)
         for name, given in (("w1", w1), ("w2", w2))
     ]
     (x, y), values, _ = brute_force(objective, *axes, keep="all")
@@ -66,8 +68,8 @@ def basin(
     """
     centre = torch.tensor(minimum, dtype=torch.float64)
     many = torch.func.vmap(torch.func.vmap(objective))
-    turn = torch.linspace(0, 2 * torch.pi, spokes).double()
-    share = torch.linspace(0, 1, rings).double()
+    turn = torch.linspace(0, 2 * torch.pi, spokes, dtype=torch.float64)
+    share = torch.linspace(0, 1, rings, dtype=torch.float64)
     lowest = objective(*centre)
     heights = (lowest + (height - lowest) * share**2)[:, None].expand(rings, spokes)
 

@@ -90,7 +90,7 @@ def plane_losses(
     low, high = plane.path.amin(0), plane.path.amax(0)
     margin = 0.25 * (high - low).amax()
     first, second = (
-        torch.linspace(float(a - margin), float(b + margin), points).double()
+        torch.linspace(float(a - margin), float(b + margin), points, dtype=torch.float64)
         for a, b in zip(low, high, strict=True)
     )
     place = torch.cartesian_prod(second, first).flip(1)  # (points^2, 2)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from gd_torch.brute_force import brute_force
 from gd_torch.objectives import Objective
@@ -40,25 +41,37 @@ def overshoot(
     steps = run.recorded_steps.tolist()
     right.plot(steps, [w for w, _ in path], "-o", color=style.VERMILION, lw=2, label=symbol)
     right.set_yscale("symlog", linthresh=1)
-    powers = [10.0**power for power in (40, 80, 120, 160)]
-    right.set_yticks([*(-p for p in reversed(powers)), 0, *powers])
+    _wide_limits(right, run.path[0])
     for step, (w, _) in zip(steps[1:], path[1:], strict=True):
         style.note(right, style.number(w), (step, w), (-6, 12 if w > 0 else -14))
     style.note(right, style.number(path[0][0]), (0, path[0][0]), (8, 12))
     style.mark_start(right, 0, path[0][0])
     right.set(xlabel="step", ylabel=f"weight {symbol}, log away from 0", xticks=steps)
-    right.set(xlim=(-0.4, steps[-1] + 0.4), ylim=(-1e80, 1e195))
-    right.set_title(f"Step {run.steps + 1} is never made:\nthe loss overflows float64", fontsize=10)
+    right.set_xlim(-0.4, steps[-1] + 0.4)
+    if run.stop.diverged:
+        reason = run.stop.value.removeprefix("It diverged: ").removesuffix(".")
+        right.set_title(f"Step {run.steps + 1} is never made:\n{reason}", fontsize=10)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=3)
     style.headline(figure, title)
     return figure
 
 
+def _wide_limits(axes: Axes, path: Tensor) -> None:
+    """Symlog limits with room for a note beyond both ends, and a few ticks each way."""
+    size = math.log10(float(path.abs().max()) + 10)
+    up, down = (math.log10(max(1.0, float(end))) for end in (path.max(), -path.min()))
+    unit = 10 if size > 45 else 1
+    stride = math.ceil(size / 4.5 / unit) * unit
+    powers = [10.0**power for power in range(stride, math.ceil(size), stride)]
+    axes.set_yticks([*(-p for p in reversed(powers)), 0, *powers])
+    axes.set_ylim(-(10.0 ** min(307, down + 0.2 * size)), 10.0 ** min(307, up + 0.14 * size))
+
+
 def _symlog_curve(axes: Axes, objective: Objective, path: Sequence[Point], symbol: str) -> None:
     """The curve and the first points of the path, both axes linear near zero and log beyond."""
     reach = 20 * max(abs(w) for w, _ in path)
-    even = torch.linspace(-1, 1, 1201).double()
+    even = torch.linspace(-1, 1, 1201, dtype=torch.float64)
     bent = even.sign() * ((1 + reach) ** even.abs() - 1)  # about even on the symlog axis
     y = brute_force(objective, bent, keep="all").value
     axes.plot(bent, y, color=style.GREY, lw=2, label=f"y({symbol})")
@@ -123,11 +136,13 @@ def _rate_on_curve(
     draw_curve(axes, objective, limits)
     path = points(objective, run)
     inside = [at for at in path if limits[0] <= at[0] <= limits[1]]
+    if path[0] not in inside[:1]:
+        raise ValueError(f"`limits` must hold the start {path[0][0]:g}, got {limits}")
     seen = _apart(inside, (limits[1] - limits[0]) / 150)
     axes.plot(*zip(*seen, strict=True), "-o", color=style.VERMILION, ms=4, lw=1, label="descent")
     style.mark_start(axes, *path[0])
     draw_minimum(axes, objective, run, minimiser)
-    gone = next((step for step, at in enumerate(path) if at not in inside), None)
+    gone = next((k for k, (w, _) in enumerate(path) if not limits[0] <= w <= limits[1]), None)
     if gone is None:
         return
     low, high = axes.get_ylim()

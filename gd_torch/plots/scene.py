@@ -178,7 +178,7 @@ def _tangents(objective: Objective, at: tuple[float, float]) -> list[Trace]:
 
 def _mark(objective: Objective, at: tuple[float, ...], name: str, symbol: str) -> Trace:
     """A named point on the surface."""
-    y = float(objective(*torch.tensor(at).double()))
+    y = float(objective(*torch.tensor(at, dtype=torch.float64)))
     place = ", ".join(style.number(w) for w in at)
     return {
         "type": "scatter3d", "x": [at[0]], "y": [at[1]], "z": [y], "mode": "markers",

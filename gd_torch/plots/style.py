@@ -57,7 +57,7 @@ RC: dict[str, Any] = {
 
 
 class PathStyle(NamedTuple):
-    """Colour, dash and marker: each alone tells the paths apart.
+    """Colour and marker each tell the paths apart; so do dash and width together.
 
     Attributes:
         color, dash, marker, width: in matplotlib's words.

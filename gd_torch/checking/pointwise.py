@@ -1,0 +1,205 @@
+"""Mistakes in the derivative of a function applied entry by entry, alone or composed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gd_torch.checking.hypotheses import Hypothesis, Seeds
+from gd_torch.checking.replay import Replay
+
+_POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0, "square": 2.0}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """a = f(z) entry by entry: ``v`` depends on the weights through ``u`` alone.
+
+    Attributes:
+        u, v: the values z and a.
+        inner: the values between them.
+        name: the operations, innermost last: "log(sigmoid)".
+        where: the caller's line.
+    """
+
+    u: int
+    v: int
+    inner: tuple[int, ...]
+    name: str
+    where: str
+
+
+def segments(replay: Replay, longest: int = 8) -> list[Segment]:
+    """Every pointwise function of one value in the trace, single operations first."""
+    found = []
+    for node in replay.trace.nodes:
+        if not node.pointwise or node.outputs[0] is None:
+            continue
+        v = node.outputs[0]
+        shape = replay.values[v].shape
+        front, seen, names = {v}, [], []
+        while len(names) < longest:
+            last = max(front)
+            maker = replay.maker.get(last)
+            if maker is None or not maker.pointwise or replay.values[last].shape != shape:
+                break
+            names.append(maker.name)
+            seen.append(last)
+            front = (front - {last}) | set(maker.inputs.values())
+            if len(front) == 1 and replay.values[min(front)].shape == shape:
+                name = "(".join(names) + ")" * (len(names) - 1)
+                found.append(Segment(min(front), v, tuple(seen[1:]), name, node.where))
+    return sorted(found, key=lambda s: len(s.inner))
+
+
+def pointwise_hypotheses(replay: Replay) -> Iterator[Hypothesis]:
+    """Every segment's derivative replaced by every wrong one."""
+    for segment in segments(replay):
+        if segment.v in replay.cotangents:
+            for (kind, text), (rank, _) in factors(replay, segment).items():
+                yield _replaced(segment, kind, text, rank + 0.1 * len(segment.inner))
+
+
+def _replaced(segment: Segment, kind: str, text: str, rank: float) -> Hypothesis:
+    u, v = segment.u, segment.v
+
+    def removed(replay: Replay) -> Seeds:
+        return {u: replay.cotangents[v] * slope(replay, segment)}
+
+    def added(replay: Replay) -> Seeds | None:
+        row = factors(replay, segment).get((kind, text))
+        return None if row is None else {u: replay.cotangents[v] * row[1]}
+
+    message = f"{text} ({segment.name}, {segment.where})"
+    return Hypothesis(kind, message, rank, removed, added, free=True)
+
+
+def slope(replay: Replay, segment: Segment) -> Tensor:
+    """f'(z) of a segment; computed once."""
+    key = ("slope", segment.u, segment.v)
+    if key not in replay.memo:
+        replay.memo[key] = replay.between(segment.u, segment.v)
+    found: Tensor = replay.memo[key]
+    return found
+
+
+def factors(replay: Replay, segment: Segment) -> dict[tuple[str, str], tuple[float, Tensor]]:
+    """(kind, message) -> (rank, what stands where f'(z) belongs); computed once."""
+    key = ("factors", segment.u, segment.v)
+    if key not in replay.memo:
+        replay.memo[key] = {(k, t): (rank, T) for k, t, rank, T in _replacements(replay, segment)}
+    found: dict[tuple[str, str], tuple[float, Tensor]] = replay.memo[key]
+    return found
+
+
+def _replacements(replay: Replay, segment: Segment) -> list[tuple[str, str, float, Tensor]]:
+    """The usual wrong derivatives of f."""
+    z, a = replay.values[segment.u], replay.values[segment.v]
+    D = slope(replay, segment)
+    one = torch.ones_like(D)
+    rows = [
+        ("missing_chain_factor", "the factor f'(z) is missing", 1.0, one),
+        ("value_for_derivative", "f(z) used where f'(z) belongs", 1.0, a),
+        *_elsewhere(replay, segment),
+        ("extra_factor", "the factor f'(z) is there twice", 3.0, D * D),
+    ]
+    rows += _exponents(replay, segment, z)
+    for name, m in [("z", z), ("a", a), *((f"v{i}", replay.values[i]) for i in segment.inner)]:
+        rows += [
+            ("wrong_formula", f"{text.replace('a', name)} used where f'(z) belongs", 4.0 + r, t)
+            for text, r, t in _formulas(m, one)
+        ]
+    rows += [
+        ("wrong_formula", f"{text} used where f'(z) belongs", 4.0 + r, t)
+        for text, r, t in _other_functions(z)
+    ]
+    wrong = [
+        row
+        for row in rows
+        if bool(torch.isfinite(row[3]).all()) and not torch.allclose(row[3], D, rtol=1e-9, atol=0)
+    ]
+    return wrong
+
+
+def _elsewhere(replay: Replay, segment: Segment) -> list[tuple[str, str, float, Tensor]]:
+    """The right derivative at the output, or at another value of the same shape."""
+    rows = []
+    for i, other in enumerate(replay.values):
+        if i == segment.u or other.shape != replay.values[segment.u].shape:
+            continue
+        at = "f'(a) used where f'(z) belongs" if i == segment.v else f"f' taken at value {i}, not z"
+        try:
+            D = replay.between(segment.u, segment.v, other)
+        except RuntimeError:
+            continue
+        rows.append(("derivative_at_wrong_point", at, 1.5 if i == segment.v else 2.5, D))
+    return rows
+
+
+def _exponents(
+    replay: Replay, segment: Segment, z: Tensor
+) -> list[tuple[str, str, float, Tensor]]:
+    """n z^(n-1) with another exponent, for a power written as one operation."""
+    node = replay.maker[segment.v]
+    if segment.inner or node.name not in (*_POWERS, "pow", "mul", "div"):
+        return []
+    n = _POWERS.get(node.name, 2.0 if node.name == "mul" else -1.0)
+    if node.name == "pow":
+        if not isinstance(node.leaves[1], int | float):
+            return []
+        n = float(node.leaves[1])
+    elif node.name == "mul" and len(node.inputs) < 2 or node.name == "div" and 0 in node.inputs:
+        return []  # times a constant: no power
+    rows = []
+    for q in dict.fromkeys((n, n - 2, n + 1, n - 3, -n, 1 - n, n + 0.5, n - 0.5, n - 1.5)):
+        if q not in (n - 1, 0):
+            text = f"exponent {q:g} where {n - 1:g} belongs (derivative of z^{n:g})"
+            rows.append(("wrong_exponent", text, 1.2, n * z**q))
+    return rows
+
+
+def _formulas(a: Tensor, one: Tensor) -> list[tuple[str, float, Tensor]]:
+    """Expressions in one value that stand where a derivative belongs."""
+    return [
+        ("a (1 - a)", 0.0, a * (1 - a)),
+        ("1 - a^2", 0.0, 1 - a * a),
+        ("1 - a", 0.2, 1 - a),
+        ("a", 0.4, a),
+        ("a^2", 0.4, a * a),
+        ("1 + a^2", 0.4, one + a * a),
+        ("1 + a", 0.4, one + a),
+        ("1 / a", 0.4, 1 / a),
+        ("1 / a^2", 0.4, 1 / (a * a)),
+        ("(1 - a)^2", 0.6, (1 - a) ** 2),
+        ("a > 0", 0.2, (a > 0).to(a.dtype)),
+        ("sign a", 0.2, a.sign()),
+        ("1 / (1 + a)", 0.4, 1 / (one + a)),
+        ("1 / (1 + a^2)", 0.4, 1 / (one + a * a)),
+        ("1 / (1 - a^2)", 0.4, 1 / (one - a * a)),
+    ]
+
+
+def _other_functions(z: Tensor) -> list[tuple[str, float, Tensor]]:
+    """Derivatives and values of other functions at z."""
+    s, t = torch.sigmoid(z), torch.tanh(z)
+    return [
+        ("s'(z) of the sigmoid", 0.1, s * (1 - s)),
+        ("tanh'(z)", 0.1, 1 - t * t),
+        ("tanh(z)", 0.3, t),
+        ("sigmoid(z)", 0.3, s),
+        ("tanh(z)^2", 0.5, t * t),
+        ("exp(z)", 0.2, z.exp()),
+        ("exp(-z)", 0.4, (-z).exp()),
+        ("cos(z)", 0.2, z.cos()),
+        ("sin(z)", 0.2, z.sin()),
+        ("log(z)", 0.3, z.log()),
+        ("1 / cos(z)", 0.6, 1 / z.cos()),
+        ("1 / sqrt(z)", 0.3, z.rsqrt()),
+        ("sqrt(z)", 0.3, z.sqrt()),
+        ("cosh(z)", 0.5, z.cosh()),
+        ("sinh(z)", 0.5, z.sinh()),
+        ("1 / sqrt(1 - z^2)", 0.5, (1 - z * z).rsqrt()),
+    ]

@@ -14,6 +14,7 @@ from gd_torch.checking.products import product_hypotheses
 from gd_torch.checking.structure import extra_factors, groups
 
 _LEAST = 3  # points that must agree before a cause is named
+_REACH = 2.4  # how much less specific than the best a cause may be and still be listed
 
 
 def diagnose(points: Sequence[Evidence], i: int, names: Sequence[str]) -> tuple[Cause, ...]:
@@ -56,7 +57,8 @@ def _ranked(found: list[Found]) -> tuple[Cause, ...]:
     """Sorted by rank; one cause per kind, the best."""
     best: dict[str, Found] = {}
     for f in sorted(found, key=lambda f: f[0]):
-        best.setdefault(f[1], f)
+        if f[0] <= min(g[0] for g in found) + _REACH:
+            best.setdefault(f[1], f)
     return tuple(
         Cause(kind, message, f"this reproduces your numbers to {error:.0e}")
         for _, kind, message, error in best.values()

@@ -72,7 +72,7 @@ def _offset(points: Sequence[Evidence], i: int) -> Iterator[Found]:
     )
     if error is not None and moving:
         text = f"hand minus autograd is {plain(float(offset))} in every entry at every point"
-        yield 1.7, "additive_constant", text, error
+        yield 2.05, "additive_constant", text, error
 
 
 def _transposed(points: Sequence[Evidence], i: int) -> Iterator[Found]:

@@ -125,24 +125,38 @@ class Replay:
 
     def tangents(self, direction: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """Forward mode: how every value changes along a direction of the weights."""
-        moved: dict[int, Tensor] = {}
-        with torch.autograd.forward_ad.dual_level(), torch.no_grad():
-            dual = {
-                v: torch.autograd.forward_ad.make_dual(self.values[v], d)
-                for v, d in direction.items()
-            }
-            for node in self.trace.nodes:
-                changed = {p: dual[v] for p, v in node.inputs.items() if v in dual}
-                if changed:
-                    outs = node.run({**changed})
-                    dual.update(
-                        (v, o) for v, o in zip(node.outputs, outs, strict=True) if v is not None
-                    )
-            for v, x in dual.items():
-                t = torch.autograd.forward_ad.unpack_dual(x).tangent
-                if t is not None:
-                    moved[v] = t.detach().clone()
+        moved = dict(direction)
+        for node in self.trace.nodes:
+            changed = {p: moved[v] for p, v in node.inputs.items() if v in moved}
+            v = node.outputs[0]
+            if changed and node.pointwise and v is not None:
+                slopes = self.slopes(node)
+                parts = [slopes[p] * t for p, t in changed.items()]
+                moved[v] = sum(parts[1:], parts[0])
+            elif changed:
+                moved.update(self._tangents_of(node, changed))
         return moved
+
+    def _tangents_of(self, node: Node, changed: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """One operation's J t, as the derivative of its vjp for the cotangent."""
+        leaves = {p: self.values[node.inputs[p]].clone().requires_grad_() for p in changed}
+        with torch.enable_grad():
+            outs = zip(node.run({**leaves}), node.outputs, strict=True)
+            heads = {v: o for o, v in outs if v is not None and o.requires_grad}
+            probes = [torch.zeros_like(o, requires_grad=True) for o in heads.values()]
+            back = torch.autograd.grad(
+                list(heads.values()),
+                list(leaves.values()),
+                probes,
+                create_graph=True,
+                materialize_grads=True,
+            )
+            ends = [(b, t) for b, t in zip(back, changed.values(), strict=True) if b.requires_grad]
+            if not ends:
+                return {}
+            total = sum((b * t).sum() for b, t in ends)
+        found = torch.autograd.grad(total, probes, materialize_grads=True)
+        return dict(zip(heads, found, strict=True))
 
     def edge(self, edge: Edge) -> Tensor | None:
         """The true cotangent that one use sends to its argument."""

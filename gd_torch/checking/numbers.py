@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gd_torch.checking.evidence import Evidence, all_same, average, plain, ratio, same
-from gd_torch.checking.trace import Node
 
 Found = tuple[float, str, str, float]
 """(rank, kind, message, relative error)."""
@@ -43,23 +42,12 @@ def _constant(points: Sequence[Evidence], i: int, counts: dict[int, str]) -> Ite
     mean = average(abs(c), counts)
     small = plain(c) in ("2", "1/2", "-2", "-1/2")
     if mean and c > 0:
-        yield (0.6 if small and not _averages(points) else 0.3), "missing_average", mean, error
+        yield (0.6 if small else 0.3), "missing_average", mean, error
     if not steady or len(plain(c)) <= 4:  # a constant partial is a multiple of every other one
         text = f"the partial times {plain(c)}"
         if abs(c) < 1 and "/" in plain(c):
             text += f": a factor {plain(1 / c)} is missing"
         yield (0.5 if mean is None or small else 0.9), "constant_factor", text, error
-
-
-def _averages(points: Sequence[Evidence]) -> bool:
-    """Whether an axis of length two is really averaged over: else 2 and 1/2 come from elsewhere."""
-    replay = points[0].replay
-    return replay is not None and any(_halves(n) for n in replay.trace.nodes)
-
-
-def _halves(node: Node) -> bool:
-    entering = node.leaves[0]
-    return node.name == "mean" and isinstance(entering, Tensor) and 2 in entering.shape
 
 
 def _offset(points: Sequence[Evidence], i: int) -> Iterator[Found]:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from gd_torch.checking.hypotheses import Hypothesis, Seeds
 from gd_torch.checking.replay import Replay
+from gd_torch.checking.trace import Node
 
+_LINEAR = ("add", "sub", "rsub", "neg", "clone", "to_copy", "where")
 _POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0, "square": 2.0}
 
 
@@ -100,6 +102,11 @@ def _replacements(replay: Replay, segment: Segment) -> list[tuple[str, str, floa
     z, a = replay.values[segment.u], replay.values[segment.v]
     D = slope(replay, segment)
     one = torch.ones_like(D)
+    if _affine(replay, segment):
+        rank = 0.25 if _inside(replay, segment.v) else 2.8
+        text = "the inner derivative, a constant factor, is missing"
+        same = torch.allclose(D, one, rtol=1e-9, atol=0)
+        return [] if same else [("missing_chain_factor", text, rank, one)]
     rows = [
         ("missing_chain_factor", "the factor f'(z) is missing", 1.0, one),
         ("value_for_derivative", "f(z) used where f'(z) belongs", 1.0, a),
@@ -124,6 +131,32 @@ def _replacements(replay: Replay, segment: Segment) -> list[tuple[str, str, floa
     return wrong
 
 
+def _affine(replay: Replay, segment: Segment) -> bool:
+    """Whether a = c z + d: nothing but sums, signs and constant factors."""
+    nodes = [replay.maker[v] for v in (segment.v, *segment.inner)]
+    return all(
+        n.name in ("add", "sub", "rsub", "neg", "clone", "to_copy")
+        or (n.name in ("mul", "div") and len(n.inputs) == 1 and 0 in n.inputs | _second(n))
+        for n in nodes
+    )
+
+
+def _second(node: Node) -> dict[int, int]:
+    """A product is linear in its second factor too; a quotient is not."""
+    return {0: 0} if node.name == "mul" else {}
+
+
+def _inside(replay: Replay, v: int) -> bool:
+    """Whether a value goes on into a function that is not linear."""
+    reached = {v}
+    for node in replay.trace.nodes:
+        if reached & set(node.inputs.values()):
+            reached |= {o for o in node.outputs if o is not None}
+            if node.pointwise and node.name not in (*_LINEAR, "mul", "div"):
+                return True
+    return False
+
+
 def _elsewhere(replay: Replay, segment: Segment) -> list[tuple[str, str, float, Tensor]]:
     """The right derivative at the output, or at another value of the same shape."""
     rows = []
@@ -131,12 +164,28 @@ def _elsewhere(replay: Replay, segment: Segment) -> list[tuple[str, str, float, 
         if i == segment.u or other.shape != replay.values[segment.u].shape:
             continue
         at = "f'(a) used where f'(z) belongs" if i == segment.v else f"f' taken at value {i}, not z"
+        kind = "derivative_at_wrong_point"
+        if _is_part(replay, segment, i):
+            kind, at = "dropped_term", f"f' taken at one part of z alone, value {i}"
         try:
             D = replay.between(segment.u, segment.v, other)
         except RuntimeError:
             continue
-        rows.append(("derivative_at_wrong_point", at, 1.5 if i == segment.v else 2.5, D))
+        rows.append((kind, at, 1.5 if i == segment.v else 2.5, D))
     return rows
+
+
+def _is_part(replay: Replay, segment: Segment, i: int) -> bool:
+    """Whether z is a sum with value ``i`` as one part, and f a power of it."""
+    maker = replay.maker.get(segment.u)
+    outer = replay.maker[segment.v].name
+    return (
+        maker is not None
+        and not segment.inner
+        and maker.name in ("add", "sub", "rsub")
+        and i in maker.inputs.values()
+        and outer in ("pow", "square", "mul")
+    )
 
 
 def _exponents(

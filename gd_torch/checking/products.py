@@ -139,7 +139,7 @@ def _matmul(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> Ite
         yield "missing_chain_factor", "the other operand is missing", 1.2, lambda g: g
     if other.shape == x.shape == g.shape:
         yield "elementwise_vs_matmul", "* used where @ belongs", 1.2, lambda g: g * other
-        yield "elementwise_vs_matmul", "* used where @ belongs", 1.2, lambda g: g * other.mT
+        yield "elementwise_vs_matmul", "* B^T used where @ B^T belongs", 1.2, lambda g: g * other.mT
     if g.shape == other.shape and g.shape[-1] == g.shape[-2]:
         yield "wrong_operand", "operands in the wrong order", 1.6, lambda g: rule(g.mT, other.mT)
     for name, o in pool(replay, other.shape).items():

@@ -13,7 +13,7 @@ from gd_torch.checking.products import pool, table
 from gd_torch.checking.replay import Edge, Replay, Rule
 from gd_torch.checking.trace import Node
 
-_SUMS = ("add", "sub", "rsub", "where", "cat", "stack", "neg")
+_SUMS = ("add", "sub", "rsub")
 
 
 def scalings(replay: Replay) -> list[Scaling]:
@@ -37,9 +37,10 @@ def _use(node: Node, place: int, v: int) -> Scaling:
         true = replay.edge((node.index, place))
         return None if true is None else {v: true}
 
-    several = len(node.inputs) > 1 or node.name in _SUMS
-    rank = 2.0 if node.name in _SUMS else 2.1 if several else 2.4
-    return Scaling(f"{node.name}, {node.where}", rank, path, node.name in _SUMS, False)
+    several = len(node.inputs) > 1
+    is_sum = node.name in ("where", "cat", "stack") or (several and node.name in _SUMS)
+    rank = 2.0 if is_sum else 2.1 if several else 2.4
+    return Scaling(f"{node.name}, {node.where}", rank, path, is_sum, False)
 
 
 def _through(v: int) -> Callable[[Replay], Seeds | None]:
@@ -69,14 +70,22 @@ def _extra(u: int, name: str, kind: str, text: str, divide: bool) -> Hypothesis:
 
 
 def _borrowed(screen: Replay, u: int, other: int) -> Hypothesis:
-    chain = other > u and any(s.u == u and s.v == other for s in _segments(screen))
-    kind = "missing_chain_factor" if chain else "wrong_operand"
+    kind = "missing_chain_factor" if other in _after(screen, u) else "wrong_operand"
     text = f"the cotangent of value {other} used where that of value {u} belongs"
 
     def added(replay: Replay) -> Seeds | None:
         return {u: replay.cotangents[other]} if other in replay.cotangents else None
 
     return Hypothesis(kind, text, 3.5, lambda replay: {u: replay.cotangents[u]}, added)
+
+
+def _after(replay: Replay, u: int) -> set[int]:
+    """Every value that depends on ``u``."""
+    reached = {u}
+    for node in replay.trace.nodes:
+        if reached & set(node.inputs.values()):
+            reached |= {o for o in node.outputs if o is not None}
+    return reached - {u}
 
 
 def _segments(replay: Replay) -> list[Segment]:
@@ -147,10 +156,12 @@ def groups(replay: Replay) -> Iterator[Group]:
     """The same wrong rule at every node of one line, of one operation, or of one segment."""
     yield from _segment_groups(replay)
     for nodes in _alike(replay):
-        for place in nodes[0].inputs:
+        for place in sorted({p for n in nodes for p in n.inputs}):
             edges = [(n.index, place) for n in nodes if place in n.inputs]
-            for kind, text in table(replay, nodes[0], place):
-                yield _group_of_rows(edges, kind, f"{text} (every {nodes[0].name})", text)
+            first = replay.trace.nodes[edges[0][0]]
+            for kind, text in table(replay, first, place):
+                if "value " not in text and "constant " not in text:
+                    yield _group_of_rows(edges, kind, f"{text} (every {first.name})", text)
             for c, kind in ((0.0, "treated_as_constant"), (-1.0, "sign_of_term")):
                 yield _group_scaled(edges, c, kind, f"{nodes[0].name}, {nodes[0].where}")
 
@@ -161,6 +172,8 @@ def _alike(replay: Replay) -> list[list[Node]]:
     for n in replay.trace.nodes:
         by.setdefault((n.name, n.where), []).append(n)
         by.setdefault((n.name, ""), []).append(n)
+        for v in n.inputs.values():
+            by.setdefault((n.name, f"shares {v}"), []).append(n)
     unique = {tuple(n.index for n in nodes): nodes for nodes in by.values() if len(nodes) > 1}
     return list(unique.values())
 

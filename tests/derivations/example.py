@@ -34,7 +34,7 @@ def drawn(seed: int):
     generator = torch.Generator().manual_seed(1000 + seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     return normal
 

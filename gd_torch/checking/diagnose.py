@@ -43,10 +43,10 @@ def _by_replay(
     found += tested(matcher, product_hypotheses(replay))
     paths = Paths(matcher)
     found += paths.single()
+    found += from_splits(matcher)
     if found or explained:
         return found
-    found = list(from_splits(matcher))
-    found += tested(matcher, extra_factors(replay))
+    found = tested(matcher, extra_factors(replay))
     if found:
         return found
     found = [f for g in groups(replay) if (f := matcher.test_group(g)) is not None]

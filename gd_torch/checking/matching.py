@@ -58,10 +58,26 @@ class Matcher:
         out, into = self.shadow(0, removed), self.shadow(0, added)
         if out is not None and into is not None:
             exact = _near([b - a for a, b in zip(out, into, strict=True)], self.wanted[0])
-            target = [w + a for w, a in zip(self.wanted[0], out, strict=True)]
-            if not exact and not (h.free and _proportional(target, into)):
+            if not exact and not (h.free and self._proportional(h)):
                 return None
         return self._verify(h)
+
+    def _proportional(self, h: Hypothesis) -> bool:
+        """Whether one constant fits the first points' shadows, three numbers at least."""
+        target: list[float] = []
+        source: list[float] = []
+        for k, replay in enumerate(self.replays[:_DIRECTIONS]):
+            removed, added = h.removed(replay), h.added(replay)
+            if removed is None or added is None:
+                return False
+            out, into = self.shadow(k, removed), self.shadow(k, added)
+            if out is None or into is None:
+                return True
+            target += [w + a for w, a in zip(self.wanted[k], out, strict=True)]
+            source += into
+            if len(source) >= _DIRECTIONS:
+                break
+        return _proportional(target, source)
 
     def _verify(self, h: Hypothesis) -> Found | None:
         """Every entry at every point, with a simple constant before the wrong term if allowed."""

@@ -50,7 +50,7 @@ def _altered(screen: Replay, edge: Edge, kind: str, text: str) -> Hypothesis:
         return {v: row[1](replay.edge(edge) if g is None else g)}  # type: ignore[arg-type]
 
     rank = table(screen, node, edge[1])[kind, text][0]
-    return Hypothesis(kind, f"{text} ({node.name}, {node.where})", rank, removed, added)
+    return Hypothesis(kind, f"{text} ({node.name}, {node.where})", rank, removed, added, free=kind == "missing_chain_factor")
 
 
 def table(replay: Replay, node: Node, place: int) -> dict[tuple[str, str], tuple[float, Rule]]:

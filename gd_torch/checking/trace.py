@@ -82,6 +82,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.trace = Trace(len(weights))
         self.known: dict[int, int] = {}
+        self.made: dict[object, tuple[int | None, ...]] = {}
         self.alive: list[Tensor] = []  # an id is only good while its tensor lives
         for w in weights:
             self.add(w)
@@ -93,7 +94,7 @@ class _Recorder(TorchDispatchMode):
     def add(self, tensor: Tensor) -> int:
         self.alive.append(tensor)
         self.known[id(tensor)] = len(self.trace.values)
-        self.trace.values.append(tensor.detach())
+        self.trace.values.append(tensor.detach().clone())  # an in-place edit may follow
         return len(self.trace.values) - 1
 
     def __torch_dispatch__(
@@ -110,11 +111,29 @@ class _Recorder(TorchDispatchMode):
             out = rule(self, *args, **kwargs)
             if out is not None:
                 return out
+        if func._schema.is_mutable and inputs:
+            return self.edit(func, leaves, spec, inputs)
         out = func(*args, **kwargs)
-        if func._schema.is_mutable:
-            self.trace.sound &= not inputs
-        elif inputs:
+        if inputs:
             self.record(func, leaves, spec, inputs, out)
+        return out
+
+    def edit(self, func: Any, leaves: list[Any], spec: TreeSpec, inputs: dict[int, int]) -> Any:
+        """An in-place operation: recorded as its counterpart that makes a new tensor.
+
+        What else shares the tensor's memory is not followed; whoever replays the trace compares
+        its gradient with autograd's.
+        """
+        packet = getattr(torch.ops.aten, func._schema.name.removeprefix("aten::")[:-1], None)
+        counterpart = getattr(packet, func._overloadname, None)
+        args, kwargs = tree_unflatten(leaves, spec)
+        if counterpart is None:
+            self.trace.sound = False
+            return func(*args, **kwargs)
+        self.record(counterpart, leaves, spec, inputs, made := counterpart(*args, **kwargs))
+        out = func(*args, **kwargs)
+        self.known[id(out)] = self.known[id(made)]
+        self.alive.append(out)
         return out
 
     def record(
@@ -123,10 +142,39 @@ class _Recorder(TorchDispatchMode):
         outs = out if isinstance(out, tuple | list) else (out,)
         floats = [isinstance(o, Tensor) and o.is_floating_point() for o in outs]
         if any(floats):
+            key = _key(func, leaves, inputs)
+            if key in self.made:  # the same step again, as in p(w) written twice: one node
+                for o, v in zip(outs, self.made[key], strict=True):
+                    if v is not None:
+                        self.alive.append(o)
+                        self.known[id(o)] = v
+                return
+            self.alive += [x for x in leaves if isinstance(x, Tensor)]
             made = tuple(self.add(o) if f else None for o, f in zip(outs, floats, strict=True))
-            kept = tuple(x.detach() if isinstance(x, Tensor) else x for x in leaves)
+            self.made[key] = made
+            kept = tuple(
+                self.trace.values[inputs[p]] if p in inputs else _kept(x)
+                for p, x in enumerate(leaves)
+            )
             index = len(self.trace.nodes)
             self.trace.nodes.append(Node(index, func, kept, spec, inputs, made, _caller()))
+
+
+def _key(func: Any, leaves: list[Any], inputs: dict[int, int]) -> object:
+    """What makes two steps the same: operation, values, constants."""
+    parts = [
+        ("value", inputs[p])
+        if p in inputs
+        else ("constant", x.data_ptr(), tuple(x.shape), x.stride(), x._version)
+        if isinstance(x, Tensor)
+        else ("number", repr(x))
+        for p, x in enumerate(leaves)
+    ]
+    return str(func), tuple(parts)
+
+
+def _kept(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
 
 
 def _caller() -> str:

@@ -90,7 +90,7 @@ def logits(seed):
         ("missing_average", 0, lambda W: 12 * X.T @ d(W)),
         ("missing_average", 0, lambda W: 6 * X.T @ d(W)),
         (DROPPED, 0, lambda W: X.T @ a(W) / 12),
-        (("derivative_at_wrong_point", "wrong_formula"), 0, lambda W: X.T @ (a(a(W)) - Y) / 12),
+        (("derivative_at_wrong_point", "wrong_formula"), 0, lambda W: X.T @ (s(a(W)) - Y) / 12),
     )
 
 

@@ -80,7 +80,10 @@ def check_partials(
         if given is None and not fault:
             fault = "the objective or its gradient is not finite at the given point"
     if given is None:
-        faulty = [Result(n, tuple(w.shape), "objective", note=fault) for n, w in zip(names, weights, strict=True)]
+        faulty = [
+            Result(n, tuple(w.shape), "objective", note=fault)
+            for n, w in zip(names, weights, strict=True)
+        ]
         return PartialsReport(label, dtype, tuple(faulty))
     where = [given, *moved_points(objective, weights, points - 1, generator)]
     hands = [ask(hand, p.weights) for p in where]

@@ -122,7 +122,12 @@ def _std(mode: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _norm(
-    mode: Any, x: Tensor, order: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
+    mode: Any,
+    x: Tensor,
+    order: float = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: Any = None,
 ) -> Tensor | None:
     if order != 2 or dtype is not None:
         return None

@@ -60,7 +60,9 @@ def _one(d: object, w: Tensor) -> Given:
         return Given(None, f"a partial must hold real numbers, got {d.dtype} on {d.device}")
     faults = []
     if d.shape != w.shape:
-        faults.append(f"a partial must have its weight's shape {tuple(w.shape)}, got {tuple(d.shape)}")
+        faults.append(
+            f"a partial must have its weight's shape {tuple(w.shape)}, got {tuple(d.shape)}"
+        )
     if d.dtype != w.dtype:
         faults.append(f"a partial must have its weight's dtype {w.dtype}, got {d.dtype}")
     if d.device != w.device:

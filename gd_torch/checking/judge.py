@@ -39,8 +39,10 @@ def judge(case: Case, i: int) -> Result:
     name, shape = case.names[i], tuple(case.points[0].weights[i].shape)
     slopes = [_referee(case, p, i) for p in case.points]
     kink = any(s.kink for s, _ in slopes[0])
-    blamed = [any(_apart(s, true, p, i) for s, true in found if not s.kink)
-              for p, found in zip(case.points, slopes, strict=True)]
+    blamed = [
+        any(_apart(s, true, p, i) for s, true in found if not s.kink)
+        for p, found in zip(case.points, slopes, strict=True)
+    ]
     if (blamed[0] and not kink) or sum(blamed[1:]) >= 2:
         found = next(x for x, bad in zip(slopes, blamed, strict=True) if bad)
         s, true = next((s, t) for s, t in found if not s.kink)
@@ -126,7 +128,9 @@ def _wrong(case: Case, i: int) -> Result | None:
     if worst is None and not fault:
         return None
     causes: tuple[Cause, ...] = ()
-    if worst is not None or any(_bad(p, g[i], i, 1.0) is None for p, g in zip(case.points, case.hands, strict=True)):
+    if worst is not None or any(
+        _bad(p, g[i], i, 1.0) is None for p, g in zip(case.points, case.hands, strict=True)
+    ):
         causes = _causes(case, i)
     return Result(
         case.names[i], shape, "wrong", causes,
@@ -179,8 +183,14 @@ def _evidence(case: Case, i: int, weights: Weights) -> list[Evidence] | None:
     first = found[0].replay
     if first is None or any(e.replay is None for e in found):
         return found
-    alike = [e for e in found if e.replay is not None and e.replay.trace.signature == first.trace.signature]
-    return alike if len(alike) >= 3 else [Evidence(e.weights, e.hand, e.autograd, None) for e in found]
+    alike = [
+        e
+        for e in found
+        if e.replay is not None and e.replay.trace.signature == first.trace.signature
+    ]
+    return (
+        alike if len(alike) >= 3 else [Evidence(e.weights, e.hand, e.autograd, None) for e in found]
+    )
 
 
 def _replay(objective: Objective, point: Point) -> Replay | None:

@@ -23,7 +23,12 @@ def linear_algebra_rows(replay: Replay, node: Node, place: int) -> Iterator[Row]
     g, out = replay.cotangents[v], replay.values[v]
     B = torch.linalg.inv(A)
     if node.name == "linalg_inv_ex":
-        yield "transposed", "-B g B where -B^T g B^T belongs (B the inverse)", 1.0, lambda g: -B @ g @ B
+        yield (
+            "transposed",
+            "-B g B where -B^T g B^T belongs (B the inverse)",
+            1.0,
+            lambda g: -B @ g @ B,
+        )
         yield "transposed", "-B^T g^T B^T where -B^T g B^T belongs", 1.2, lambda g: -B.T @ g.T @ B.T
         yield "transposed", "-B g B^T where -B^T g B^T belongs", 1.2, lambda g: -B @ g @ B.T
         yield "transposed", "-B^T g B where -B^T g B^T belongs", 1.2, lambda g: -B.T @ g @ B
@@ -54,7 +59,17 @@ def linear_algebra_rows(replay: Replay, node: Node, place: int) -> Iterator[Row]
         yield "transposed", "the inverse is not transposed", 1.0, lambda g: factor * B
         yield "wrong_formula", "A used where its inverse belongs", 1.6, lambda g: factor * A
         yield "wrong_formula", "A^T used where its inverse belongs", 1.6, lambda g: factor * A.T
-        yield "missing_chain_factor", "the inverse is missing", 1.4, lambda g: factor * torch.ones_like(A)
+        yield (
+            "missing_chain_factor",
+            "the inverse is missing",
+            1.4,
+            lambda g: factor * torch.ones_like(A),
+        )
         yield "missing_chain_factor", "the determinant is missing", 1.2, lambda g: g * B.T
         yield "extra_factor", "an extra factor det A", 1.4, lambda g: factor * B.T * torch.det(A)
-        yield "extra_factor", "an extra factor 1 / det A", 1.5, lambda g: factor * B.T / torch.det(A)
+        yield (
+            "extra_factor",
+            "an extra factor 1 / det A",
+            1.5,
+            lambda g: factor * B.T / torch.det(A),
+        )

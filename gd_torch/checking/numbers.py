@@ -37,8 +37,9 @@ def _constant(points: Sequence[Evidence], i: int, counts: dict[int, str]) -> Ite
     if abs(c + 1) < 1e-7:
         yield 0.0, "sign", "the sign is wrong: the partial times -1", error
         return
-    steady = all(same(p.autograd[i], points[0].autograd[i], 0 * p.autograd[i]) is not None
-                 for p in points)
+    steady = all(
+        same(p.autograd[i], points[0].autograd[i], 0 * p.autograd[i]) is not None for p in points
+    )
     mean = average(abs(c), counts)
     small = plain(c) in ("2", "1/2", "-2", "-1/2")
     if mean and c > 0:
@@ -96,7 +97,12 @@ def _missing_sum(points: Sequence[Evidence], i: int) -> Iterator[Found]:
             worst = max(worst, error)
         else:
             if hand.numel() > like.numel():
-                yield 0.1, "missing_sum", f"not summed over {text}: shape {tuple(hand.shape)}", worst
+                yield (
+                    0.1,
+                    "missing_sum",
+                    f"not summed over {text}: shape {tuple(hand.shape)}",
+                    worst,
+                )
                 return
 
 

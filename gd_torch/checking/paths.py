@@ -66,7 +66,12 @@ class Paths:
             if error is not None:
                 kind = _pair_kind(c)
                 names = f"{self.scalings[a].name} and {self.scalings[b].name}"
-                yield 6.0, kind, f"two paths times {plain(1 + c[0])}, {plain(1 + c[1])} ({names})", error
+                yield (
+                    6.0,
+                    kind,
+                    f"two paths times {plain(1 + c[0])}, {plain(1 + c[1])} ({names})",
+                    error,
+                )
 
     def _exact(self, parts: Sequence[Scaling], c: Sequence[float]) -> float | None:
         """The worst error over every entry and point."""
@@ -84,9 +89,12 @@ def _named(s: Scaling, c: float, error: float, counts: dict[int, str]) -> Iterat
     """The kinds that a single path's constant stands for."""
     where = f"({s.name})"
     if abs(c) < 1e-7:
-        term, constant = ("dropped_term", f"a term is missing {where}"), (
-            "treated_as_constant",
-            f"the gradient through one use is missing, as if it were constant {where}",
+        term, constant = (
+            ("dropped_term", f"a term is missing {where}"),
+            (
+                "treated_as_constant",
+                f"the gradient through one use is missing, as if it were constant {where}",
+            ),
         )
         first, second = (term, constant) if s.is_sum else (constant, term)
         yield s.rank, *first, error
@@ -95,12 +103,25 @@ def _named(s: Scaling, c: float, error: float, counts: dict[int, str]) -> Iterat
         yield s.rank, "sign_of_term", f"the sign of one term is wrong {where}", error
     elif c > 0 and (text := average(c, counts)):
         small = abs(c - 2) < 1e-7 or abs(c - 0.5) < 1e-7
-        yield s.rank + (0.2 if small else 0), "missing_average", f"in one term: {text} {where}", error
-        yield s.rank + (0 if small else 0.2), "factor_of_term", f"one term times {plain(c)} {where}", error
+        yield (
+            s.rank + (0.2 if small else 0),
+            "missing_average",
+            f"in one term: {text} {where}",
+            error,
+        )
+        yield (
+            s.rank + (0 if small else 0.2),
+            "factor_of_term",
+            f"one term times {plain(c)} {where}",
+            error,
+        )
     else:
-        yield s.rank + (0 if simple(c, counts) else 1), "factor_of_term", (
-            f"one term times {plain(c)} {where}"
-        ), error
+        yield (
+            s.rank + (0 if simple(c, counts) else 1),
+            "factor_of_term",
+            (f"one term times {plain(c)} {where}"),
+            error,
+        )
 
 
 def _pair_kind(c: Sequence[float]) -> str:
@@ -157,7 +178,9 @@ def from_splits(matcher: Matcher) -> Iterator[Found]:
 def _parts(matcher: Matcher, k: int, u: int, s: str, t: str) -> tuple[Seeds, Seeds] | None:
     replay = matcher.replays[k]
     named = pool(replay, replay.values[u].shape)
-    both = solve_split(replay.cotangents[u], named[s], named[t]) if s in named and t in named else None
+    both = (
+        solve_split(replay.cotangents[u], named[s], named[t]) if s in named and t in named else None
+    )
     return None if both is None else ({u: both[0] * named[s]}, {u: both[1] * named[t]})
 
 
@@ -180,4 +203,9 @@ def _named_split(matcher: Matcher, u: int, s: str, t: str, c: list[float]) -> It
     elif abs(changed + 1) < 1e-6:
         yield 2.6, "sign_of_term", f"the part {name} of a difference has the wrong sign", error
     else:
-        yield 3.6, "factor_of_term", f"the part {name} of a difference times {plain(changed)}", error
+        yield (
+            3.6,
+            "factor_of_term",
+            f"the part {name} of a difference times {plain(changed)}",
+            error,
+        )

@@ -40,8 +40,12 @@ def point_at(objective: Objective, weights: Weights, generator: torch.Generator)
     for d, other in zip(slopes, others, strict=True):
         largest = float(d.abs().amax())
         apart = float((d - other).abs().nan_to_num(0.0).amax())
-        noise.append(max(64 * eps * largest, min(16 * apart, max(eps**0.5 * largest, 16 * apart
-                     if largest == 0 else 0.0))))
+        noise.append(
+            max(
+                64 * eps * largest,
+                min(16 * apart, max(eps**0.5 * largest, 16 * apart if largest == 0 else 0.0)),
+            )
+        )
     return Point(weights, value, slopes, tuple(noise))
 
 

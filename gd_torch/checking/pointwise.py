@@ -188,9 +188,7 @@ def _is_part(replay: Replay, segment: Segment, i: int) -> bool:
     )
 
 
-def _exponents(
-    replay: Replay, segment: Segment, z: Tensor
-) -> list[tuple[str, str, float, Tensor]]:
+def _exponents(replay: Replay, segment: Segment, z: Tensor) -> list[tuple[str, str, float, Tensor]]:
     """n z^(n-1) with another exponent, for a power written as one operation."""
     node = replay.maker[segment.v]
     if segment.inner or node.name not in (*_POWERS, "pow", "mul", "div"):
@@ -200,7 +198,7 @@ def _exponents(
         if not isinstance(node.leaves[1], int | float):
             return []
         n = float(node.leaves[1])
-    elif node.name == "mul" and len(node.inputs) < 2 or node.name == "div" and 0 in node.inputs:
+    elif (node.name == "mul" and len(node.inputs) < 2) or (node.name == "div" and 0 in node.inputs):
         return []  # times a constant: no power
     rows = []
     for q in dict.fromkeys((n, n - 2, n + 1, n - 3, -n, 1 - n, n + 0.5, n - 0.5, n - 1.5)):

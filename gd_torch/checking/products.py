@@ -12,6 +12,7 @@ from gd_torch.checking.linear_algebra import Row, linear_algebra_rows
 from gd_torch.checking.replay import Edge, Replay, Rule, fit
 from gd_torch.checking.trace import Node
 
+
 def pool(replay: Replay, shape: torch.Size) -> dict[str, Tensor]:
     """Every value and every constant of the trace with this shape, by a stable name."""
     found = {f"value {i}": v for i, v in enumerate(replay.values) if v.shape == shape}
@@ -50,7 +51,14 @@ def _altered(screen: Replay, edge: Edge, kind: str, text: str) -> Hypothesis:
         return {v: row[1](replay.edge(edge) if g is None else g)}  # type: ignore[arg-type]
 
     rank = table(screen, node, edge[1])[kind, text][0]
-    return Hypothesis(kind, f"{text} ({node.name}, {node.where})", rank, removed, added, free=kind == "missing_chain_factor")
+    return Hypothesis(
+        kind,
+        f"{text} ({node.name}, {node.where})",
+        rank,
+        removed,
+        added,
+        free=kind == "missing_chain_factor",
+    )
 
 
 def table(replay: Replay, node: Node, place: int) -> dict[tuple[str, str], tuple[float, Rule]]:
@@ -105,15 +113,29 @@ def _entrywise(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> 
                     1.2,
                     lambda g, q=q: fit(-g * a * b**q, x),  # type: ignore[misc]
                 )
-            yield "missing_chain_factor", "the numerator is missing", 1.3, lambda g: fit(-g / b**2, x)
+            yield (
+                "missing_chain_factor",
+                "the numerator is missing",
+                1.3,
+                lambda g: fit(-g / b**2, x),
+            )
     out = replay.values[node.outputs[0]] if node.outputs[0] is not None else x
-    yield "value_for_derivative", "the value used where a factor belongs", 2.5, lambda g: fit(g * out, x)
+    yield (
+        "value_for_derivative",
+        "the value used where a factor belongs",
+        2.5,
+        lambda g: fit(g * out, x),
+    )
     for name, other in pool(replay, D.shape).items():
         if not torch.equal(other, D):
             text = f"{name} used where the other factor belongs"
             yield "wrong_operand", text, 2.0, lambda g, o=other: fit(g * o, x)  # type: ignore[misc]
     if node.name == "mul" and D.dim() == 2 and D.shape == x.shape:
-        for text, f in (("g @ b", lambda g: g @ D), ("g @ b^T", lambda g: g @ D.mT), ("b^T @ g", lambda g: D.mT @ g)):
+        for text, f in (
+            ("g @ b", lambda g: g @ D),
+            ("g @ b^T", lambda g: g @ D.mT),
+            ("b^T @ g", lambda g: D.mT @ g),
+        ):
             if D.shape[0] == D.shape[1]:
                 yield "elementwise_vs_matmul", f"{text} where g * b belongs", 2.0, f
 

@@ -56,9 +56,11 @@ def slope(objective: Objective, weights: Weights, direction: Weights) -> Slope |
         nearer = _ridders(along, middle, unit * (1e-4 if eps < 1e-10 else 1e-2), eps)
         if nearer is not None and (first is None or first.kink or nearer.error < first.error):
             first = nearer
-    if first is not None and first.kink and eps < 1e-10:  # a kink nearby is none here
+    doubtful = first is None or first.kink or first.error > 1e-4 * abs(first.value)
+    if doubtful and eps < 1e-10:  # a kink nearby is none here
         nearest = _ridders(along, middle, unit * 1e-7, eps, rows=3)
-        first = nearest if nearest is not None and not nearest.kink else first
+        if nearest is not None and (first is None or first.kink or nearest.error < first.error):
+            first = nearest
     return first
 
 

@@ -86,7 +86,9 @@ class PartialsReport:
         shape = "x".join(map(str, r.shape)) or "scalar"
         head = f"{label}  ({shape})  {r.verdict.upper() if r.verdict != 'ok' else 'ok'}"
         if r.verdict == "ok":
-            return [f"{head}  {r.points} points, relative error {r.relative_error:.0e}, {self.dtype}"]
+            return [
+                f"{head}  {r.points} points, relative error {r.relative_error:.0e}, {self.dtype}"
+            ]
         lines = [head]
         if r.worst is not None and r.verdict == "wrong":
             entries = 1
@@ -146,9 +148,7 @@ def _numbers(w: Worst) -> str:
 
 
 def _plain(w: Worst) -> dict[str, object]:
-    numbers = {
-        k: _finite(getattr(w, k)) for k in ("hand", "autograd", "numeric", "error")
-    }
+    numbers = {k: _finite(getattr(w, k)) for k in ("hand", "autograd", "numeric", "error")}
     return {"index": list(w.index), **numbers}
 
 

@@ -26,9 +26,7 @@ def scalings(replay: Replay) -> list[Scaling]:
     for v, uses in replay.uses.items():
         if len(uses) > 1 and v in replay.cotangents and v >= replay.trace.weights:
             maker = replay.maker[v]
-            found.append(
-                Scaling(f"{maker.name}, {maker.where}", 2.2, _through(v), False, True)
-            )
+            found.append(Scaling(f"{maker.name}, {maker.where}", 2.2, _through(v), False, True))
     return found
 
 
@@ -223,7 +221,9 @@ def _group_scaled(edges: list[Edge], c: float, kind: str, where: str) -> Group:
         return {(i, p): _scaled(replay, replay.trace.nodes[i], p, c) for i, p in edges}
 
     what = "left out" if c == 0 else "taken with the wrong sign"
-    return Group(kind, f"every path through these steps is {what} ({where})", 3.2, rules, lambda _: None)
+    return Group(
+        kind, f"every path through these steps is {what} ({where})", 3.2, rules, lambda _: None
+    )
 
 
 def _scaled(replay: Replay, node: Node, place: int, c: float) -> Rule:

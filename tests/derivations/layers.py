@@ -58,7 +58,11 @@ def relu_net(seed):
 
     return example(
         lambda V, b, W: ((torch.relu(X @ V + b) @ W - Y) ** 2).mean(),
-        lambda V, b, W: (X.T @ back(V, b, W), back(V, b, W).sum(0), torch.relu(X @ V + b).T @ d(V, b, W)),
+        lambda V, b, W: (
+            X.T @ back(V, b, W),
+            back(V, b, W).sum(0),
+            torch.relu(X @ V + b).T @ d(V, b, W),
+        ),
         (V, b, W),
         ("missing_chain_factor", 0, lambda V, b, W: X.T @ (d(V, b, W) @ W.T)),
         ("value_for_derivative", 0, lambda V, b, W: X.T @ back(V, b, W, torch.relu)),
@@ -187,7 +191,11 @@ def batch_norm(seed):
         (CONSTANT, 0, lambda X, g, b: through(X, g, b, mean=False)),
         (CONSTANT, 0, lambda X, g, b: through(X, g, b, var=False)),
         (CONSTANT, 0, lambda X, g, b: through(X, g, b, mean=False, var=False)),
-        ("missing_sum", 1, lambda X, g, b: parts(X, g, b)[0] * parts(X, g, b)[1] * parts(X, g, b)[2]),
+        (
+            "missing_sum",
+            1,
+            lambda X, g, b: parts(X, g, b)[0] * parts(X, g, b)[1] * parts(X, g, b)[2],
+        ),
         ("missing_sum", 2, lambda X, g, b: parts(X, g, b)[0]),
         ("wrong_operand", 1, lambda X, g, b: (parts(X, g, b)[0] * X).sum(0)),
         ("missing_average", 2, lambda X, g, b: parts(X, g, b)[0].mean(0)),

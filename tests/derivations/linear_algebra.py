@@ -165,7 +165,11 @@ def cosine(seed):
         (CONSTANT, 0, lambda a, b: b / (a.norm() * b.norm())),
         ("sign_of_term", 0, lambda a, b: b / (a.norm() * b.norm()) + c(a, b) * a / a.norm() ** 2),
         ("swapped_partials", 0, lambda a, b: right(b, a)),
-        ("factor_of_term", 0, lambda a, b: b / (a.norm() * b.norm()) - 2 * c(a, b) * a / a.norm() ** 2),
+        (
+            "factor_of_term",
+            0,
+            lambda a, b: b / (a.norm() * b.norm()) - 2 * c(a, b) * a / a.norm() ** 2,
+        ),
     )
 
 

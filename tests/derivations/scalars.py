@@ -152,7 +152,7 @@ def gaussian(seed):
         (mu, t),
         (DROPPED, 1, lambda mu, t: -r2(mu, t)),
         ("sign_of_term", 1, lambda mu, t: 1 + r2(mu, t)),
-        ("factor_of_term", 1, lambda mu, t: 1 - r2(mu, t) / 2),
+        (("factor_of_term", "missing_chain_factor"), 1, lambda mu, t: 1 - r2(mu, t) / 2),
         ("missing_average", 0, lambda mu, t: -(x - mu).sum() * torch.exp(-2 * t)),
         ("missing_average", 1, lambda mu, t: 1 - 20 * r2(mu, t)),
         ("missing_chain_factor", 0, lambda mu, t: -(x - mu).mean()),
@@ -161,5 +161,15 @@ def gaussian(seed):
 
 EXAMPLES = {
     f.__name__: f
-    for f in (polynomial, product, quotient, chain, two_variables, norm, rational_power, huber, gaussian)
+    for f in (
+        polynomial,
+        product,
+        quotient,
+        chain,
+        two_variables,
+        norm,
+        rational_power,
+        huber,
+        gaussian,
+    )
 }

@@ -1,4 +1,4 @@
-"""The numbers a diagnosis rests on: hand and autograd at several points, and what counts as equal."""
+"""The numbers a diagnosis rests on: hand and autograd at several points, and what is equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hand derivation returned, and what is wrong with its form before any number is judged."""
+"""What the hand derivation returned, and what is wrong with its form."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _apart(s: Slope, true: float, point: Point, i: int) -> bool:
     d = point.autograd[i]
     typical = float(torch.linalg.vector_norm(d)) / d.numel() ** 0.5
     share = 1e-5 if d.dtype == torch.float64 else 2e-2
-    return abs(s.value - true) > 10 * s.error + share * max(abs(true), abs(s.value), typical)
+    return bool(abs(s.value - true) > 10 * s.error + share * max(abs(true), abs(s.value), typical))
 
 
 def _bad(point: Point, given: Given, i: int, rtol: float) -> Tensor | None:

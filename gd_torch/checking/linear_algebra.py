@@ -1,4 +1,4 @@
-"""Mistakes at an inverse, a determinant or a solve: a transpose, a factor or the inverse forgotten."""
+"""Mistakes at an inverse, a determinant or a solve: a transpose or a factor forgotten."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -108,8 +109,7 @@ def _missing_sum(points: Sequence[Evidence], i: int) -> Iterator[Found]:
 
 def _collapses(axes: int, like: Tensor) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
     for axis in range(axes):
-        yield f"axis {axis}", lambda x, axis=axis: x.sum(axis)
-        yield f"axis {axis}", lambda x, axis=axis: x.sum(axis, keepdim=True)
-        yield f"axis {axis}", lambda x, axis=axis: x.sum(axis).mT if axes > 2 else x.sum(axis)
+        yield f"axis {axis}", partial(torch.sum, dim=axis)
+        yield f"axis {axis}", partial(torch.sum, dim=axis, keepdim=True)
     yield "the broadcast axes", lambda x: x.sum_to_size(like.shape)
     yield "all axes", lambda x: x.sum().reshape(like.shape)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gd_torch.checking.formulas import formulas, other_functions
 from gd_torch.checking.hypotheses import Hypothesis, Seeds
 from gd_torch.checking.replay import Replay
 from gd_torch.checking.trace import Node
@@ -42,7 +43,8 @@ def segments(replay: Replay, longest: int = 8) -> list[Segment]:
             continue
         v = node.outputs[0]
         shape = replay.values[v].shape
-        front, seen, names = {v}, [], []
+        front, seen = {v}, list[int]()
+        names: list[str] = []
         while len(names) < longest:
             last = max(front)
             maker = replay.maker.get(last)
@@ -117,18 +119,17 @@ def _replacements(replay: Replay, segment: Segment) -> list[tuple[str, str, floa
     for name, m in [("z", z), ("a", a), *((f"v{i}", replay.values[i]) for i in segment.inner)]:
         rows += [
             ("wrong_formula", f"{text.replace('a', name)} used where f'(z) belongs", 4.0 + r, t)
-            for text, r, t in _formulas(m, one)
+            for text, r, t in formulas(m, one)
         ]
     rows += [
         ("wrong_formula", f"{text} used where f'(z) belongs", 4.0 + r, t)
-        for text, r, t in _other_functions(z)
+        for text, r, t in other_functions(z)
     ]
-    wrong = [
+    return [
         row
         for row in rows
         if bool(torch.isfinite(row[3]).all()) and not torch.allclose(row[3], D, rtol=1e-9, atol=0)
     ]
-    return wrong
 
 
 def _affine(replay: Replay, segment: Segment) -> bool:
@@ -206,47 +207,3 @@ def _exponents(replay: Replay, segment: Segment, z: Tensor) -> list[tuple[str, s
             text = f"exponent {q:g} where {n - 1:g} belongs (derivative of z^{n:g})"
             rows.append(("wrong_exponent", text, 1.2, n * z**q))
     return rows
-
-
-def _formulas(a: Tensor, one: Tensor) -> list[tuple[str, float, Tensor]]:
-    """Expressions in one value that stand where a derivative belongs."""
-    return [
-        ("a (1 - a)", 0.0, a * (1 - a)),
-        ("1 - a^2", 0.0, 1 - a * a),
-        ("1 - a", 0.2, 1 - a),
-        ("a", 0.4, a),
-        ("a^2", 0.4, a * a),
-        ("1 + a^2", 0.4, one + a * a),
-        ("1 + a", 0.4, one + a),
-        ("1 / a", 0.4, 1 / a),
-        ("1 / a^2", 0.4, 1 / (a * a)),
-        ("(1 - a)^2", 0.6, (1 - a) ** 2),
-        ("a > 0", 0.2, (a > 0).to(a.dtype)),
-        ("sign a", 0.2, a.sign()),
-        ("1 / (1 + a)", 0.4, 1 / (one + a)),
-        ("1 / (1 + a^2)", 0.4, 1 / (one + a * a)),
-        ("1 / (1 - a^2)", 0.4, 1 / (one - a * a)),
-    ]
-
-
-def _other_functions(z: Tensor) -> list[tuple[str, float, Tensor]]:
-    """Derivatives and values of other functions at z."""
-    s, t = torch.sigmoid(z), torch.tanh(z)
-    return [
-        ("s'(z) of the sigmoid", 0.1, s * (1 - s)),
-        ("tanh'(z)", 0.1, 1 - t * t),
-        ("tanh(z)", 0.3, t),
-        ("sigmoid(z)", 0.3, s),
-        ("tanh(z)^2", 0.5, t * t),
-        ("exp(z)", 0.2, z.exp()),
-        ("exp(-z)", 0.4, (-z).exp()),
-        ("cos(z)", 0.2, z.cos()),
-        ("sin(z)", 0.2, z.sin()),
-        ("log(z)", 0.3, z.log()),
-        ("1 / cos(z)", 0.6, 1 / z.cos()),
-        ("1 / sqrt(z)", 0.3, z.rsqrt()),
-        ("sqrt(z)", 0.3, z.sqrt()),
-        ("cosh(z)", 0.5, z.cosh()),
-        ("sinh(z)", 0.5, z.sinh()),
-        ("1 / sqrt(1 - z^2)", 0.5, (1 - z * z).rsqrt()),
-    ]

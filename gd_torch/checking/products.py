@@ -18,9 +18,10 @@ def pool(replay: Replay, shape: torch.Size) -> dict[str, Tensor]:
     found = {f"value {i}": v for i, v in enumerate(replay.values) if v.shape == shape}
     for node in replay.trace.nodes:
         for place, leaf in enumerate(node.leaves):
-            if place not in node.inputs and isinstance(leaf, Tensor) and leaf.shape == shape:
-                if leaf.is_floating_point() and not any(leaf is c for c in found.values()):
-                    found[f"constant {node.index}.{place}"] = leaf
+            if place in node.inputs or not isinstance(leaf, Tensor) or leaf.shape != shape:
+                continue
+            if leaf.is_floating_point() and not any(leaf is c for c in found.values()):
+                found[f"constant {node.index}.{place}"] = leaf
     return found
 
 

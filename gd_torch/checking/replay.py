@@ -53,9 +53,10 @@ class Replay:
         for node in reversed(self.trace.nodes[: last + 1]):
             if not any(v in flow for v in node.outputs):
                 continue
-            if shortcuts and node.outputs[0] in shortcuts:
-                v, factor = shortcuts[node.outputs[0]]
-                cot = flow[node.outputs[0]] * factor
+            out = node.outputs[0]
+            if shortcuts and out is not None and out in shortcuts:
+                v, factor = shortcuts[out]
+                cot = flow[out] * factor
                 flow[v] = flow[v] + cot if v in flow else cot
                 continue
             for place, cot in self.local(node, flow, altered).items():
@@ -154,7 +155,7 @@ class Replay:
             ends = [(b, t) for b, t in zip(back, changed.values(), strict=True) if b.requires_grad]
             if not ends:
                 return {}
-            total = sum((b * t).sum() for b, t in ends)
+            total = torch.stack([(b * t).sum() for b, t in ends]).sum()
         found = torch.autograd.grad(total, probes, materialize_grads=True)
         return dict(zip(heads, found, strict=True))
 
@@ -163,7 +164,7 @@ class Replay:
         return self._edges.get(edge)
 
     def between(self, u: int, v: int, at: Tensor | None = None) -> Tensor:
-        """dv/du of a pointwise segment, entry by entry, at u or with another tensor in its place."""
+        """dv/du of a pointwise segment, entry by entry, at u or at another tensor."""
         start = (self.values[u] if at is None else at).detach().clone().requires_grad_()
         known: dict[int, Tensor] = {u: start}
         first = self.maker[u].index + 1 if u in self.maker else 0

@@ -75,11 +75,11 @@ class Trace:
         return shapes, tuple((n.name, tuple(n.inputs.items())) for n in self.nodes), self.result
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation on a value that depends on a weight into a trace."""
 
     def __init__(self, weights: Weights) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace(len(weights))
         self.known: dict[int, int] = {}
         self.made: dict[object, tuple[int | None, ...]] = {}

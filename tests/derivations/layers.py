@@ -162,7 +162,7 @@ def batch_norm(seed):
     X, T, g, b = 2 * n(6, 3) + 1, n(6, 3), n(3), n(3)
 
     def parts(X, g, b):
-        m, c = X.mean(0), X - X.mean(0)
+        c = X - X.mean(0)
         i = ((c**2).mean(0) + 1e-5).rsqrt()
         D = 2 / 18 * (c * i * g + b - T)
         return D, c, i, D * g

@@ -12,15 +12,21 @@ import torch
 from torch import Tensor
 
 
+def _shift(z: Tensor, dim: Any) -> Tensor:
+    """What keeps exp in range: nothing where it is in range anyway, as on paper."""
+    largest = z.amax(dim, keepdim=True)
+    return largest * 0 if bool((z.abs() < 50).all()) else largest
+
+
 def _softmax(mode: Any, z: Tensor, dim: int, _half: bool = False) -> Tensor:
-    shift = z.amax(dim, keepdim=True)
+    shift = _shift(z, dim)
     with mode:
         e = torch.exp(z - shift)
         return e / e.sum(dim, keepdim=True)
 
 
 def _log_softmax(mode: Any, z: Tensor, dim: int, _half: bool = False) -> Tensor:
-    shift = z.amax(dim, keepdim=True)
+    shift = _shift(z, dim)
     with mode:
         e = torch.exp(z - shift)
         total = e.sum(dim, keepdim=True)
@@ -29,7 +35,7 @@ def _log_softmax(mode: Any, z: Tensor, dim: int, _half: bool = False) -> Tensor:
 
 
 def _logsumexp(mode: Any, z: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
-    shift = z.amax(dim, keepdim=True)
+    shift = _shift(z, dim)
     with mode:
         e = torch.exp(z - shift)
         total = e.sum(dim, keepdim=True)

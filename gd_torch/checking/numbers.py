@@ -44,12 +44,22 @@ def _constant(points: Sequence[Evidence], i: int, counts: dict[int, str]) -> Ite
     mean = average(abs(c), counts)
     small = plain(c) in ("2", "1/2", "-2", "-1/2")
     if mean and c > 0:
-        yield (0.6 if small else 0.3), "missing_average", mean, error
+        likely = not small and _averages(points, c)
+        yield (0.3 if likely else 0.6), "missing_average", mean, error
     if not steady or len(plain(c)) <= 4:  # a constant partial is a multiple of every other one
         text = f"the partial times {plain(c)}"
         if abs(c) < 1 and "/" in plain(c):
             text += f": a factor {plain(1 / c)} is missing"
-        yield (0.5 if mean is None or small else 0.9), "constant_factor", text, error
+        yield 0.5, "constant_factor", text, error
+
+
+def _averages(points: Sequence[Evidence], c: float) -> bool:
+    """Whether the objective averages (c > 1) or adds up (c < 1), or the count speaks for itself."""
+    replay = points[0].replay
+    if replay is None or max(c, 1 / c) > 6.5:
+        return True
+    names = {n.name for n in replay.trace.nodes}
+    return "mean" in names or (c > 1 and "div" in names) or (c < 1 and "sum" in names)
 
 
 def _offset(points: Sequence[Evidence], i: int) -> Iterator[Found]:

@@ -107,7 +107,7 @@ def _replacements(replay: Replay, segment: Segment) -> list[tuple[str, str, floa
     if _affine(replay, segment):
         rank = 0.25 if _inside(replay, segment.v) else 2.8
         text = "the inner derivative, a constant factor, is missing"
-        same = torch.allclose(D, one, rtol=1e-9, atol=0)
+        same = torch.allclose(D.abs(), one, rtol=1e-9, atol=0)
         return [] if same else [("missing_chain_factor", text, rank, one)]
     rows = [
         ("missing_chain_factor", "the factor f'(z) is missing", 1.0, one),
@@ -128,7 +128,9 @@ def _replacements(replay: Replay, segment: Segment) -> list[tuple[str, str, floa
     return [
         row
         for row in rows
-        if bool(torch.isfinite(row[3]).all()) and not torch.allclose(row[3], D, rtol=1e-9, atol=0)
+        if bool(torch.isfinite(row[3]).all())
+        and not torch.allclose(row[3], D, rtol=1e-9, atol=0)
+        and not torch.allclose(row[3], -D, rtol=1e-9, atol=0)
     ]
 
 

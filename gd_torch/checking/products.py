@@ -96,6 +96,8 @@ def rows(replay: Replay, node: Node, place: int) -> Iterator[Row]:
                         3.0,
                         lambda g, axis=axis: (g * D).narrow(axis, 0, 1).expand_as(x),  # type: ignore[misc]
                     )
+        elif (g * D).shape[1:] == x.shape:
+            yield "missing_sum", "the first row kept, not the sum", 3.0, lambda g: (g * D)[0]
 
 
 def _entrywise(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> Iterator[Row]:
@@ -103,6 +105,8 @@ def _entrywise(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> 
     if node.name in ("add", "sub", "rsub"):
         return
     D = replay.slopes(node)[place]
+    if g.dim() == 2 and g.shape[0] == g.shape[1]:
+        yield "transposed", "the cotangent is transposed", 1.5, lambda g: fit(g.mT * D, x)
     yield "missing_chain_factor", "the other factor is missing", 1.2, lambda g: fit(g, x)
     if node.name == "div" and place == 1:
         a, b = (t if isinstance(t, Tensor) else None for t in node.leaves[:2])
@@ -183,6 +187,27 @@ def _matmul(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> Ite
         )
 
 
+def _turned(replay: Replay, v: int) -> Tensor | None:
+    """A value that is a product with a square matrix, with that matrix transposed."""
+    maker = replay.maker.get(v)
+    if maker is None:
+        return None
+    if maker.name in ("mm", "mv"):
+        for place in (0, 1):
+            leaf = maker.leaves[place]
+            if leaf.dim() == 2 and leaf.shape[0] == leaf.shape[1]:
+                turned: Tensor = maker.run({place: leaf.mT})[0]
+                return turned
+        return None
+    if len(maker.inputs) == 1 and maker.op.is_view:
+        place, source = next(iter(maker.inputs.items()))
+        before = _turned(replay, source)
+        if before is not None:
+            after: Tensor = maker.run({place: before})[0]
+            return after
+    return None
+
+
 def _vector_product(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> Iterator[Row]:
     """A v and x . y."""
     other = node.leaves[1 - place]
@@ -199,6 +224,9 @@ def _vector_product(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor
         yield "transposed", "the outer product is transposed", 1.0, lambda g: rule(other).T
     if node.name == "dot":
         yield "missing_chain_factor", "the other operand is missing", 1.3, lambda g: g.expand_as(x)
+    turned = _turned(replay, node.inputs.get(1 - place, -1))
+    if turned is not None and node.name == "dot":
+        yield "transposed", "a matrix before this is transposed", 1.4, lambda g: rule(turned)
     for name, o in pool(replay, other.shape).items():
         if not torch.equal(o, other):
             text = f"{name} used where the other operand belongs"

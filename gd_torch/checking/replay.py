@@ -118,9 +118,13 @@ class Replay:
         ]
         if not some:
             return {}
-        heads, cots = zip(*some, strict=True)
+        if any(o.shape != g.shape for o, g in some):
+            raise RuntimeError(f"a cotangent of another shape at {node.name}")
+        # a sum, not grad_outputs=: with those torch imports its symbolic shapes, half a second
+        with torch.enable_grad():
+            total = torch.stack([(o * g).sum() for o, g in some]).sum()
         found = torch.autograd.grad(
-            heads, list(leaves.values()), cots, retain_graph=True, allow_unused=True
+            total, list(leaves.values()), retain_graph=True, allow_unused=True
         )
         return {p: d for p, d in zip(leaves, found, strict=True) if d is not None}
 
@@ -145,10 +149,10 @@ class Replay:
             outs = zip(node.run({**leaves}), node.outputs, strict=True)
             heads = {v: o for o, v in outs if v is not None and o.requires_grad}
             probes = [torch.zeros_like(o, requires_grad=True) for o in heads.values()]
+            paired = zip(heads.values(), probes, strict=True)
             back = torch.autograd.grad(
-                list(heads.values()),
+                torch.stack([(o * p).sum() for o, p in paired]).sum(),
                 list(leaves.values()),
-                probes,
                 create_graph=True,
                 materialize_grads=True,
             )

@@ -1,6 +1,7 @@
 """Gradient descent you can read, see and check."""
 
 from gd_torch.brute_force import brute_force
+from gd_torch.checking import PartialsReport, assert_partials, check_partials
 from gd_torch.closed_form import bowl_partials, curve_partials, network_partials
 from gd_torch.descent import descend
 from gd_torch.ensemble import Descents, descend_many
@@ -15,11 +16,14 @@ __all__ = [
     "CURVE",
     "Descent",
     "Descents",
+    "PartialsReport",
     "Problem",
     "Stop",
+    "assert_partials",
     "bowl",
     "bowl_partials",
     "brute_force",
+    "check_partials",
     "curve",
     "curve_partials",
     "descend",

@@ -168,8 +168,12 @@ def find_device(name: str) -> torch.device:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write ``data`` whole or not at all: to a temporary file beside ``path``, then renamed."""
-    text = json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
+    """Write ``data`` as JSON, whole or not at all."""
+    write_text(path, json.dumps(_plain(data), indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` whole or not at all: to a temporary file beside ``path``, then renamed."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -18,6 +18,7 @@ MODULES = [
     "closed_form",
     "arguments",
     "partials",
+    "checking",
     "brute_force",
     "record",
     "stepping",
@@ -29,7 +30,6 @@ MODULES = [
     "block",
     "ensemble",
     "plots",
-    "checking",
 ]
 """From the bottom to the top; a module may import those before it."""
 

@@ -1,5 +1,7 @@
 """The collection: every wrong derivation is caught and named, no right one is blamed."""
 
+import functools
+
 import pytest
 import torch
 
@@ -10,34 +12,45 @@ torch.set_num_threads(1)
 SEEDS = (0, 1, 2)
 
 
-@pytest.fixture(scope="module")
-def tally():
-    """What became of every wrong derivation that the tests below have checked."""
-    return {"cases": 0, "top": 0, "misnamed": 0}
+@functools.cache
+def checked(name):
+    """Reports on one objective at all seeds: of the right partials, and (wrong case, report)."""
+    right, wrong = [], []
+    for seed in SEEDS:
+        e = FAMILIES[name](seed)
+        right.append(check_partials(e.objective, e.hand, e.at, seed=seed))
+        for w in e.wrong:
+            wrong.append((w, check_partials(e.objective, w.hand, e.at, seed=seed)))
+    return right, wrong
+
+
+def blamed(report):
+    """The numbers of the arguments that a report calls wrong."""
+    return tuple(i for i, result in enumerate(report.results) if result.verdict == "wrong")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_collection(name, tally):
+def test_collection(name):
     """Right partials are ok; of wrong ones exactly the wrong argument is blamed."""
-    for seed in SEEDS:
-        e = FAMILIES[name](seed)
-        report = check_partials(e.objective, e.hand, e.at, seed=seed)
-        assert report.ok, f"seed {seed}\n{report}"
-        for w in e.wrong:
-            report = check_partials(e.objective, w.hand, e.at, seed=seed)
-            found = tuple(i for i, r in enumerate(report.results) if r.verdict == "wrong")
-            assert found == w.arguments, f"seed {seed}, {w.label}\n{report}"
-            kinds = [c.kind for c in report.results[found[0]].causes]
-            tally["cases"] += 1
-            tally["top"] += bool(kinds) and kinds[0] in w.kinds
-            tally["misnamed"] += bool(kinds) and not set(kinds) & set(w.kinds)
+    right, wrong = checked(name)
+    for report in right:
+        assert report.ok, report
+    for case, report in wrong:
+        assert blamed(report) == case.arguments, f"{case.label}\n{report}"
 
 
-def test_collection_is_named(tally):
+def test_collection_is_named():
     """The first kind is the true one for 90 % at least, a wrong kind alone for 2 % at most."""
-    assert tally["cases"] > 600
-    assert tally["top"] >= 0.9 * tally["cases"], tally
-    assert tally["misnamed"] <= 0.02 * tally["cases"], tally
+    top = misnamed = cases = 0
+    for name in FAMILIES:
+        for case, report in checked(name)[1]:
+            kinds = [cause.kind for cause in report.results[blamed(report)[0]].causes]
+            cases += 1
+            top += bool(kinds) and kinds[0] in case.kinds
+            misnamed += bool(kinds) and not set(kinds) & set(case.kinds)
+    assert cases > 600
+    assert top >= 0.9 * cases, (top, cases)
+    assert misnamed <= 0.02 * cases, (misnamed, cases)
 
 
 def test_collection_is_wide():

@@ -67,4 +67,3 @@ class Scaling:
     rank: float
     path: Callable[[Replay], Seeds | None]
     is_sum: bool
-    is_value: bool

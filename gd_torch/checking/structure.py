@@ -26,7 +26,7 @@ def scalings(replay: Replay) -> list[Scaling]:
     for v, uses in replay.uses.items():
         if len(uses) > 1 and v in replay.cotangents and v >= replay.trace.weights:
             maker = replay.maker[v]
-            found.append(Scaling(f"{maker.name}, {maker.where}", 2.2, _through(v), False, True))
+            found.append(Scaling(f"{maker.name}, {maker.where}", 2.2, _through(v), False))
     return found
 
 
@@ -38,7 +38,7 @@ def _use(node: Node, place: int, v: int) -> Scaling:
     several = len(node.inputs) > 1
     is_sum = node.name in ("where", "cat", "stack") or (several and node.name in _SUMS)
     rank = 2.0 if is_sum else 2.1 if several else 2.4
-    return Scaling(f"{node.name}, {node.where}", rank, path, is_sum, False)
+    return Scaling(f"{node.name}, {node.where}", rank, path, is_sum)
 
 
 def _through(v: int) -> Callable[[Replay], Seeds | None]:

@@ -30,7 +30,7 @@ class Matcher:
         several = _DIRECTIONS if w.numel() > 1 else 1
         drawn = [torch.randn(w.shape, generator=generator) for _ in range(several)]
         self.directions = [d.to(w.device, w.dtype) for d in drawn]
-        self.tangents: dict[int, list[dict[int, Tensor]]] = {}
+        self.tangents: dict[int, dict[int, Tensor]] = {}
         self.wanted: list[list[float]] = []
         for p in points:
             apart = p.hand[i] - p.autograd[i]
@@ -38,16 +38,19 @@ class Matcher:
 
     def shadow(self, k: int, seeds: Seeds) -> list[float] | None:
         """<J d, seeds> at point ``k`` for every direction; None where shapes do not meet."""
+        several = len(self.directions)
         if k not in self.tangents:
-            self.tangents[k] = [self.replays[k].tangents({self.i: d}) for d in self.directions]
-        found = []
-        for moved in self.tangents[k]:
-            total = 0.0
-            for v, g in seeds.items():
-                if v in moved and moved[v].shape != g.shape:
-                    return None
-                total += float((moved[v] * g).sum()) if v in moved else 0.0
-            found.append(total)
+            each = [self.replays[k].tangents({self.i: d}) for d in self.directions]
+            self.tangents[k] = {v: torch.stack([moved[v] for moved in each]) for v in each[0]}
+        moved = self.tangents[k]  # by value, shape (directions, *shape)
+        total = torch.zeros(several, dtype=torch.float64, device=self.directions[0].device)
+        for v, g in seeds.items():
+            if v not in moved:
+                continue
+            if moved[v].shape[1:] != g.shape:
+                return None
+            total += (moved[v].reshape(several, -1) * g.reshape(-1)).sum(1)
+        found: list[float] = total.tolist()
         return found
 
     def test(self, h: Hypothesis) -> Found | None:

@@ -125,12 +125,15 @@ def _replacements(replay: Replay, segment: Segment) -> list[tuple[str, str, floa
         ("wrong_formula", f"{text} used where f'(z) belongs", 4.0 + r, t)
         for text, r, t in other_functions(z)
     ]
+    size = D.abs()
     return [
         row
         for row in rows
         if bool(torch.isfinite(row[3]).all())
-        and not torch.allclose(row[3], D, rtol=1e-9, atol=0)
-        and not torch.allclose(row[3], -D, rtol=1e-9, atol=0)
+        and not (
+            torch.allclose(row[3].abs(), size, rtol=1e-9, atol=0)  # a cheaper look first
+            and any(torch.allclose(row[3], s * D, rtol=1e-9, atol=0) for s in (1, -1))
+        )
     ]
 
 

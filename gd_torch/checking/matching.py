@@ -61,21 +61,26 @@ class Matcher:
         out, into = self.shadow(0, removed), self.shadow(0, added)
         if out is not None and into is not None:
             exact = _near([b - a for a, b in zip(out, into, strict=True)], self.wanted[0])
-            if not exact and not (h.free and self._proportional(h)):
+            if not exact and not (h.free and self._proportional(h, out, into)):
                 return None
         return self._verify(h)
 
-    def _proportional(self, h: Hypothesis) -> bool:
-        """Whether one constant fits the first points' shadows, three numbers at least."""
+    def _proportional(self, h: Hypothesis, out: list[float], into: list[float]) -> bool:
+        """Whether one constant fits the first points' shadows, three numbers at least.
+
+        ``out`` and ``into`` are the first point's.
+        """
         target: list[float] = []
         source: list[float] = []
         for k, replay in enumerate(self.replays[:_DIRECTIONS]):
-            removed, added = h.removed(replay), h.added(replay)
-            if removed is None or added is None:
-                return False
-            out, into = self.shadow(k, removed), self.shadow(k, added)
-            if out is None or into is None:
-                return True
+            if k > 0:
+                removed, added = h.removed(replay), h.added(replay)
+                if removed is None or added is None:
+                    return False
+                gone, come = self.shadow(k, removed), self.shadow(k, added)
+                if gone is None or come is None:
+                    return True
+                out, into = gone, come
             target += [w + a for w, a in zip(self.wanted[k], out, strict=True)]
             source += into
             if len(source) >= _DIRECTIONS:

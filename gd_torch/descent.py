@@ -59,8 +59,9 @@ def descend(
         stepper: how a step is executed. "eager" evaluates the objective anew at every step; "fused"
             traces and compiles one step, at a cost of seconds, and then launches it in a row,
             about a hundred times faster for small objectives; it must not branch on a weight or
-            draw random numbers. "auto" starts eager and compiles if the work ahead is worth it.
-            What cannot be compiled runs eager, with one RuntimeWarning.
+            draw random numbers. "auto" makes 1000 eager steps (30 000 where a tolerance may end
+            the run) and compiles if another 30 000 may follow. Compiled steps are for the CPU; what
+            cannot be compiled runs eagerly, with one RuntimeWarning.
         callback: ``callback(step, loss, weights)`` after every ``callback_every`` updates, with
             the loss at ``weights`` (copies); returning False stops the run.
         callback_every: a positive whole number of steps.

@@ -115,7 +115,8 @@ def test_the_callback_can_stop_a_fused_run():
 def test_auto_switches_by_counts_alone_and_loses_no_callback(monkeypatch):
     """Steps before and after the switch form one run; the callback sees every multiple once."""
     monkeypatch.setattr(descent_module, "FROM", 600)
-    for tolerance in (0.0, 1e-300):
+    # 1001 = 7 * 143 is the first compiled step without a tolerance, 601 with one
+    for tolerance, every in itertools.product((0.0, 1e-300), (7, 200, 601)):
         seen = []
         auto = descend(
             bowl,
@@ -124,11 +125,11 @@ def test_auto_switches_by_counts_alone_and_loses_no_callback(monkeypatch):
             steps=3000,
             tolerance=tolerance,
             callback=lambda step, *_, seen=seen: seen.append(step),
-            callback_every=200,
+            callback_every=every,
         )
         eager = descend(bowl, (-8.0, 7.0), learning_rate=1e-3, steps=3000, stepper="eager")
         assert_same(auto, eager, rtol=1e-12)
-        assert seen == list(range(200, 3001, 200))
+        assert seen == list(range(every, 3001, every))
 
 
 def test_auto_gives_identical_bits_every_time(monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from gd_torch import bowl, curve, descend, init_weights, load_iris, network_mse
+from gd_torch import Stop, bowl, curve, descend, init_weights, load_iris, network_mse
 from gd_torch import descent as descent_module
 from gd_torch.fused import SLOTS
 
@@ -84,18 +84,20 @@ def test_a_runaway_is_found_at_its_step(rate):
 
 
 @pytest.mark.parametrize(
-    ("objective", "start", "rate"),
+    ("objective", "start", "rate", "stop"),
     [
-        (lambda w: torch.log(w), 8.0, 3.0),
-        (lambda w: w.relu().sqrt(), 1.0, 1.0),
-        (lambda w: -(w**2), 1.0, 1e3),
-        (lambda w: w * 1e-200, 1.0, 1.0),
+        (lambda w: torch.log(w), 8.0, 3.0, Stop.LOSS),  # to below 0
+        (lambda w: -(w**2), 1.0, 1e3, Stop.LOSS),
+        (lambda w: (w**2).sqrt(), 3.0, 1.0, Stop.GRADIENT),  # 3, 2, 1, 0: slope 0/0
+        (lambda w: -w, 1.0, 1e308, Stop.WEIGHT),
+        (lambda w: w * 1e-200, 1.0, 1.0, Stop.STEPS),  # tiny, yet no divergence
     ],
 )
-def test_every_kind_of_divergence_is_found_as_in_eager_mode(objective, start, rate):
-    """Loss, gradient or weight; and a tiny gradient is none."""
+def test_every_kind_of_divergence_is_found_as_in_eager_mode(objective, start, rate, stop):
+    """At the step where eager mode finds it, which is not the first."""
     fused, eager = both(objective, start, learning_rate=rate, steps=1000)
-    assert (fused.stop, fused.steps) == (eager.stop, eager.steps)
+    assert fused.stop is eager.stop is stop
+    assert fused.steps == eager.steps > 0
 
 
 def test_the_callback_can_stop_a_fused_run():

@@ -15,6 +15,7 @@ from gd_torch.arguments import (
     check_whole,
 )
 from gd_torch.objectives import Objective, Weights
+from gd_torch.partials import evaluate
 from gd_torch.record import Descent, Record
 from gd_torch.stepping import Callback, Plan, march
 
@@ -36,6 +37,7 @@ def descend(
     stepper: Literal["auto", "eager", "fused"] = "auto",
     callback: Callback | None = None,
     callback_every: int = 100,
+    first_step: int = 0,
 ) -> Descent:
     """Follow the negative gradient: every step makes w <- w - alpha dy/dw for all weights at once.
 
@@ -65,6 +67,9 @@ def descend(
         callback: ``callback(step, loss, weights)`` after every ``callback_every`` updates, with
             the loss at ``weights`` (copies); returning False stops the run.
         callback_every: a positive whole number of steps.
+        first_step: how many updates have led to ``start``, from 0 to ``steps``, for a run that is
+            taken up again: all counts go on from there, ``steps`` among them, and every step is
+            executed as it would have been in one go, so that the weights are the same bits.
 
     Returns:
         A :class:`Descent`.
@@ -87,30 +92,35 @@ def descend(
     check_number("tolerance", tolerance, least=0.0)
     if stepper not in STEPPERS:
         raise ValueError(f"`stepper` must be 'auto', 'eager' or 'fused', got {stepper!r}")
-    plan = Plan(objective, rates, steps, tolerance, callback, callback_every)
+    check_whole("first_step", first_step, 0)
+    if first_step > steps:
+        raise ValueError(f"`first_step` must be at most `steps`, {steps}, got {first_step}")
+    plan = Plan(objective, rates, steps, tolerance, callback, callback_every, first_step)
     return STEPPERS[stepper](plan, Record(record), weights)
 
 
-def eager(plan: Plan, kept: Record, weights: Weights, step: int = 0) -> Descent:
+def eager(plan: Plan, kept: Record, weights: Weights) -> Descent:
     """Every step evaluates the objective anew."""
-    run = march(plan, kept, weights, step, math.inf)[2]
-    return cast(Descent, run)
+    return cast(Descent, march(plan, kept, weights, plan.first_step, math.inf)[2])
 
 
-def fused(plan: Plan, kept: Record, weights: Weights, step: int = 0) -> Descent:
+def fused(plan: Plan, kept: Record, weights: Weights, origin: int = 0) -> Descent:
     """One step is compiled and launched in a row; what cannot be compiled goes on eagerly.
 
-    The first step is an eager one: it shows whether the objective leaves traces outside itself,
-    which a compiled step would lose.
+    The steps up to ``origin`` are eager ones, that one included. They show whether the objective
+    leaves traces outside itself, which a compiled step would lose.
     """
     from gd_torch.fused import FusedSteps  # imports the compiler, which is heavy
     from gd_torch.kernel import Untraceable
     from gd_torch.transition import outside
 
-    before = outside(plan.objective)
-    step, weights, run = march(plan, kept, weights, step, step + 1)
-    if run is not None:
-        return run
+    before, step = outside(plan.objective), plan.first_step
+    if step <= origin:
+        step, weights, run = march(plan, kept, weights, step, origin + 1)
+        if run is not None:
+            return run
+    else:  # a run taken up again, beyond its eager steps
+        evaluate(plan.objective, weights)
     try:
         if outside(plan.objective) != before:
             raise Untraceable("it draws random numbers or changes something outside itself")
@@ -118,7 +128,7 @@ def fused(plan: Plan, kept: Record, weights: Weights, step: int = 0) -> Descent:
     except Untraceable as why:
         message = f"the objective cannot be compiled, its steps run eagerly: {why}"
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-        return eager(plan, kept, weights, step)
+        return cast(Descent, march(plan, kept, weights, step, math.inf)[2])
     return steps.descend(kept)
 
 
@@ -131,8 +141,7 @@ def auto(plan: Plan, kept: Record, weights: Weights) -> Descent:
     until = EARLY if plan.tolerance == 0 else FROM
     if plan.steps - until < FROM or any(w.device.type != "cpu" for w in weights):
         return eager(plan, kept, weights)
-    step, weights, run = march(plan, kept, weights, 0, until)
-    return run or fused(plan, kept, weights, step)
+    return fused(plan, kept, weights, origin=until)
 
 
 STEPPERS = {"auto": auto, "eager": eager, "fused": fused}

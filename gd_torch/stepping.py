@@ -26,6 +26,7 @@ class Plan:
     tolerance: float
     callback: Callback | None
     callback_every: int
+    first_step: int = 0
 
     def looks(self, step: int) -> bool:
         """Whether the gradient norm matters at this step; elsewhere it need not be computed."""
@@ -34,7 +35,11 @@ class Plan:
 
     def settle(self, stop: Stop | None, step: int, loss: float, weights: Weights) -> Stop | None:
         """Call the callback if it is due, then say whether the run ends at this point."""
-        due = step and step % self.callback_every == 0 and not (stop and stop.diverged)
+        due = (
+            step > self.first_step
+            and step % self.callback_every == 0
+            and not (stop and stop.diverged)
+        )
         if self.callback and due:
             going_on = self.callback(step, loss, tuple(w.clone() for w in weights))
             stop = stop or (Stop.CALLBACK if going_on is False else None)

@@ -30,6 +30,12 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """No test depends on what an earlier one drew from torch's generator."""
+    torch.manual_seed(0)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI a skip is allowed for a missing GPU only; any other one fails."""

@@ -114,6 +114,26 @@ def test_the_objective_is_at_fault(objective):
     assert result.note
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_dropout_on_few_entries_is_seen_whatever_the_seed(seed):
+    """Two masks of three entries are equal one time in eight: more than two calls are compared."""
+    torch.manual_seed(seed)
+    random = lambda w: torch.nn.functional.dropout(w, 0.5).pow(2).sum()  # noqa: E731
+    assert verdict(random, lambda w: 2 * w, W).verdict == "objective"
+
+
+def test_random_numbers_that_the_objective_seeds_itself_are_no_fault():
+    """A fixed draw is a constant."""
+
+    def seeded(w):
+        torch.manual_seed(3)
+        return (w * torch.randn(3, dtype=w.dtype)).sum()
+
+    torch.manual_seed(3)
+    drawn = torch.randn(3, dtype=W.dtype)
+    assert verdict(seeded, lambda w: drawn.clone(), W).verdict == "ok"
+
+
 def _edits_its_own(w):
     y = w * 2
     y.add_(w**2)

@@ -142,6 +142,38 @@ def test_auto_gives_identical_bits_every_time(monkeypatch):
     assert torch.equal(runs[0].losses, runs[2].losses)
 
 
+@pytest.mark.parametrize("stepper", ["eager", "fused", "auto"])
+def test_a_run_taken_up_again_gives_the_same_bits_and_calls(stepper, monkeypatch):
+    """Wherever it is cut, in eager or compiled steps, the parts are those of the run in one go."""
+    monkeypatch.setattr(descent_module, "FROM", 2000)  # "auto" compiles at step 1000
+
+    def run(start, cut, first, calls):
+        return descend(
+            MSE, start, learning_rate=1.0, steps=3100, record=50, stepper=stepper,
+            callback=lambda *now: calls.append(now) or now[0] < cut,
+            callback_every=7, first_step=first,
+        )  # fmt: skip
+
+    straight, calls = init_weights((4, 2, 3)), []
+    whole = run(straight, 3100, 0, calls)
+    weights, first, again, recorded = straight, 0, [], []
+    for cut in (7, 994, 1001, 1008, 2002, 3100):
+        part = run(weights, cut, first, again)
+        recorded.append(part.recorded_steps)
+        weights, first = part.weights, part.steps
+    assert first == whole.steps == 3100
+    assert all(torch.equal(a, b) for a, b in zip(weights, whole.weights, strict=True))
+    assert [(s, loss) for s, loss, _ in calls] == [(s, loss) for s, loss, _ in again]
+    assert set(whole.recorded_steps.tolist()) <= set(torch.cat(recorded).tolist())
+
+
+@pytest.mark.parametrize(("first", "words"), [(-1, "first_step"), (11, "at most `steps`, 10")])
+def test_a_first_step_out_of_range_is_refused(first, words):
+    """It lies between 0 and the steps asked for."""
+    with pytest.raises(ValueError, match=words):
+        descend(curve, 1.0, learning_rate=0.1, steps=10, first_step=first)
+
+
 def test_other_data_rates_and_starts_compile_nothing_new():
     """One compiled step serves every run of the same shape."""
     from gd_torch.kernel import _COMPILED

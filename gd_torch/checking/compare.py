@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from gd_torch.arguments import Number, as_weights, check_number, check_scalar, check_whole
 from gd_torch.checking.hand import Hand, ask
@@ -14,6 +15,7 @@ from gd_torch.checking.points import copies, moved_points, point_at
 from gd_torch.checking.report import PartialsReport, Result
 from gd_torch.objectives import Objective, Weights
 
+_DRAWS = 40  # calls that must agree where the objective draws random numbers
 _RTOL = {torch.float64: 1e-7, torch.float32: 2e-4}
 
 
@@ -137,19 +139,28 @@ def _names(objective: Objective, count: int) -> tuple[str, tuple[str, ...]]:
 
 def _fault(objective: Objective, weights: Weights) -> str:
     """Why the objective cannot be judged at all, "" if it can."""
-    passed = copies(weights)
+    passed, state = copies(weights), _random_state(weights)
     try:
         with torch.no_grad():
-            first, second = objective(*passed), objective(*copies(weights))
+            first = objective(*passed)
+            drew = not torch.equal(state, _random_state(weights))
+            again = [objective(*copies(weights)) for _ in range(_DRAWS if drew else 1)]
     except Exception as error:  # whatever it raises is the objective's fault
         return f"the objective raised {type(error).__name__}: {error}".splitlines()[0]
-    check_scalar(first)
-    check_scalar(second)
+    for value in (first, *again):
+        check_scalar(value)
     if any(not torch.equal(a, b) for a, b in zip(passed, weights, strict=True)):
         return "the objective edits its argument in place: copy it first"
-    if not torch.allclose(first, second, rtol=1e-12, atol=0.0, equal_nan=True):
-        return (
-            f"two calls at the same point gave {float(first):.9g} and {float(second):.9g}: "
-            "randomness (dropout?) or an in-place edit"
-        )
+    for second in again:
+        if not torch.allclose(first, second, rtol=1e-12, atol=0.0, equal_nan=True):
+            return (
+                f"two calls at the same point gave {float(first):.9g} and {float(second):.9g}: "
+                "randomness (dropout?) or an in-place edit"
+            )
     return ""
+
+
+def _random_state(weights: Weights) -> Tensor:
+    """The state of the generator that a random operation on the weights' device draws from."""
+    device = weights[0].device
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

@@ -106,7 +106,7 @@ def network_mse(X: Tensor, Y: Tensor) -> Objective:
                 f"the net's outputs must have the targets' shape {tuple(Y.shape)}, "
                 f"got {tuple(P.shape)}: W2 must have {Y.shape[1]} columns"
             )
-        return ((P - Y.to(P.device, P.dtype)) ** 2).mean()
+        return (P - Y.to(P.device, P.dtype)).square().mean()
 
     return mse
 

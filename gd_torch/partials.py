@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -52,14 +53,29 @@ def value_and_partials(objective: Objective) -> Callable[..., tuple[Tensor, Weig
 
 def evaluate(objective: Objective, weights: Weights) -> tuple[Tensor, Weights]:
     """One forward and one backward pass; neither value nor partials keep the graph alive."""
-    with torch.enable_grad():
-        leaves = [w.detach().requires_grad_() for w in weights]
-        value = objective(*leaves)
-        check_scalar(value)
-        if not value.requires_grad:
-            raise ValueError(
-                "`objective` must depend on a weight through torch operations: its value has no "
-                "gradient (detached, turned into a number, or constant?)"
-            )
-        slopes = torch.autograd.grad(value, leaves, materialize_grads=True)
+    if not torch.is_grad_enabled():
+        with torch.enable_grad():
+            return evaluate(objective, weights)
+    leaves = [w.detach().requires_grad_() for w in weights]
+    value = objective(*leaves)
+    check_scalar(value)
+    if not value.requires_grad:
+        raise ValueError(
+            "`objective` must depend on a weight through torch operations: its value has no "
+            "gradient (detached, turned into a number, or constant?)"
+        )
+    slopes = torch.autograd.grad(
+        (value,), leaves, (_one(value.dtype, value.device),), allow_unused=True
+    )
+    unused = [d is None for d in slopes]
+    if any(unused):
+        slopes = tuple(
+            torch.zeros_like(w) if d is None else d for w, d in zip(weights, slopes, strict=True)
+        )
     return value.detach(), slopes
+
+
+@functools.cache
+def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The slope of a value along itself, made once."""
+    return torch.ones((), dtype=dtype, device=device)

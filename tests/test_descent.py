@@ -365,3 +365,54 @@ def test_bad_arguments_are_refused_in_one_line(options, error, words):
     with pytest.raises(error, match=words) as refusal:
         descend(arguments.pop("objective"), arguments.pop("start"), **arguments)
     assert "\n" not in str(refusal.value)
+
+
+def _cliff(raises):
+    """Its slope is no number where w >= 1, while its value always is one."""
+
+    def objective(w):
+        if raises and not bool(torch.isfinite(w).all()):
+            raise ArithmeticError("not for infinite weights")
+        return torch.nan_to_num(torch.nan_to_num((1 - w).sqrt()) * 0 - w).sum()
+
+    return objective
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("steps_to_it", [1, 10, 63, 64, 65, 200])
+def test_a_weight_that_leaves_the_finite_numbers_is_traced_back_to_its_step(raises, steps_to_it):
+    """Although steps look now and then only, and the objective is harmless or raises there."""
+    start, rate = torch.zeros((), dtype=torch.float64), 1.0 / steps_to_it
+    runs = [
+        descend(_cliff(raises), start, learning_rate=rate, steps=10_000, record=every,
+                stepper="eager")
+        for every in ("all", "last", 7)
+    ]  # fmt: skip
+    assert len({(run.steps, run.stop, float(run.weights[0])) for run in runs}) == 1
+    assert runs[0].stop is Stop.GRADIENT and abs(runs[0].steps - steps_to_it) <= 1
+    assert bool(torch.isfinite(runs[0].weights[0])) and float(runs[0].weights[0]) >= 1
+
+
+def test_what_the_objective_raises_at_finite_weights_passes_through():
+    """Even amid steps that nobody has looked at yet."""
+
+    def objective(w):
+        if w.item() > 5.5:
+            raise ArithmeticError("beyond 5.5")
+        return -w.sum()
+
+    with pytest.raises(ArithmeticError, match=r"beyond 5\.5"):
+        descend(objective, 0.0, learning_rate=1.0, record="last", stepper="eager")
+
+
+def test_steps_kept_until_a_look_are_few_for_large_weights():
+    """Memory holds some points of a small net, but not sixty-four of a large one."""
+    places = set()
+
+    def objective(w):
+        places.add(w.data_ptr())
+        return w.square().sum()
+
+    start = torch.ones(1 << 17, dtype=torch.float64)
+    descend(objective, start, learning_rate=0.1, steps=40, record="last", stepper="eager")
+    assert len(places) <= 20  # memory that was let go is taken again

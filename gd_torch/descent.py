@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
@@ -14,16 +15,20 @@ from gd_torch.arguments import (
     check_start,
     check_whole,
 )
+from gd_torch.gauge import Gauge
 from gd_torch.objectives import Objective, Weights
 from gd_torch.partials import evaluate
 from gd_torch.record import Descent, Record
 from gd_torch.stepping import Callback, Plan, march
 
-FROM = 30_000
-"""Steps ahead from which "auto" compiles: eager ones take about as long as the compiler."""
+COMPILING = 4.4
+"""Seconds of eager steps ahead from which "auto" compiles: about what compiling takes."""
 
-EARLY = 1000
-"""Steps that "auto" makes before it compiles, since a run that diverges does so soon."""
+TRIAL = 0.13
+"""Seconds of eager steps that "auto" makes before, since a run that diverges does so soon."""
+
+FEW = 256
+"""Fewer steps than this are made eagerly without a look at how long one takes."""
 
 
 def descend(
@@ -61,9 +66,10 @@ def descend(
         stepper: how a step is executed. "eager" evaluates the objective anew at every step; "fused"
             traces and compiles one step, at a cost of seconds, and then launches it in a row,
             about a hundred times faster for small objectives; it must not branch on a weight or
-            draw random numbers. "auto" makes 1000 eager steps (30 000 where a tolerance may end
-            the run) and compiles if another 30 000 may follow. Compiled steps are for the CPU; what
-            cannot be compiled runs eagerly, with one RuntimeWarning.
+            draw random numbers. "auto" compiles if more than about 4 seconds of eager steps lie
+            ahead (35 000 of a small net), as counted from the operations of the first one: after
+            some 1000 of them, or after those 4 seconds where a tolerance may end the run. Compiled
+            steps are for the CPU; what cannot be compiled runs eagerly, with one RuntimeWarning.
         callback: ``callback(step, loss, weights)`` after every ``callback_every`` updates, with
             the loss at ``weights`` (copies); returning False stops the run.
         callback_every: a positive whole number of steps.
@@ -104,7 +110,9 @@ def eager(plan: Plan, kept: Record, weights: Weights) -> Descent:
     return cast(Descent, march(plan, kept, weights, plan.first_step, math.inf)[2])
 
 
-def fused(plan: Plan, kept: Record, weights: Weights, origin: int = 0) -> Descent:
+def fused(
+    plan: Plan, kept: Record, weights: Weights, step: int | None = None, origin: int = 0
+) -> Descent:
     """One step is compiled and launched in a row; what cannot be compiled goes on eagerly.
 
     The steps up to ``origin`` are eager ones, that one included. They show whether the objective
@@ -114,7 +122,7 @@ def fused(plan: Plan, kept: Record, weights: Weights, origin: int = 0) -> Descen
     from gd_torch.kernel import Untraceable
     from gd_torch.transition import outside
 
-    before, step = outside(plan.objective), plan.first_step
+    before, step = outside(plan.objective), plan.first_step if step is None else step
     if step <= origin:
         step, weights, run = march(plan, kept, weights, step, origin + 1)
         if run is not None:
@@ -133,15 +141,23 @@ def fused(plan: Plan, kept: Record, weights: Weights, origin: int = 0) -> Descen
 
 
 def auto(plan: Plan, kept: Record, weights: Weights) -> Descent:
-    """Compile once enough steps are known to lie ahead; a rule of counts alone, not of clocks.
+    """Compile once enough work is known to lie ahead; a rule of counts alone, not of clocks.
 
-    A tolerance may end the run at any time; then as many steps are made eagerly as would have paid
+    A tolerance may end the run at any time; then as much work is done eagerly as would have paid
     for compiling, which at most doubles the time of the better way.
     """
-    until = EARLY if plan.tolerance == 0 else FROM
-    if plan.steps - until < FROM or any(w.device.type != "cpu" for w in weights):
+    if plan.steps < FEW or any(w.device.type != "cpu" for w in weights):
         return eager(plan, kept, weights)
-    return fused(plan, kept, weights, origin=until)
+    gauge, step, run = Gauge(), plan.first_step, None
+    watched = dataclasses.replace(plan, objective=gauge.watch(plan.objective))
+    if step == 0:
+        step, weights, run = march(watched, kept, weights, 0, 1)
+    else:
+        evaluate(watched.objective, weights)
+    origin = math.ceil((COMPILING if plan.tolerance > 0 else TRIAL) / gauge.seconds)
+    if run is None and (plan.steps - origin) * gauge.seconds > COMPILING:
+        return fused(plan, kept, weights, step, origin)
+    return run or cast(Descent, march(plan, kept, weights, step, math.inf)[2])
 
 
 STEPPERS = {"auto": auto, "eager": eager, "fused": fused}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from gd_torch.layout import LANES, PRODUCTS, LongAxisLast
+from gd_torch.layout import LANES, PRODUCTS, LongAxisLast, large_products
 
 KEPT = 64
 """Compiled functions kept in the process, by their trace: other data, starts and rates fit them."""
@@ -87,25 +87,42 @@ def _compile(
     # fake tensors hold no numbers: nothing can be read off a weight and kept as a constant
     trace = make_fx(_returning_nothing(function), tracing_mode="fake", _allow_non_fake_inputs=True)
     graph = trace(*(tensor.clone() for tensor in arguments))
-    inputs = [*arguments, *_lift_constants(graph)]
+    by_rows = large_products(graph)
+    inputs = [*arguments, *_lift_constants(graph, by_rows)]
     fakes = FakeTensorMode()
     fake = [fakes.from_tensor(tensor) for tensor in inputs]
     table = {**select_decomp_table(), **PRODUCTS}
-    # vec_isa_ok: the compiler is known to know this processor; probing it takes seven seconds
-    settings = {"realize_cpu_opcount_threshold": 10, "cpp.vec_isa_ok": True}
-    with fakes, config.patch(settings):
+    with fakes, _unprobed(), config.patch({"realize_cpu_opcount_threshold": 10}):
         threads = torch.get_num_threads()
         key = (graph.code, leading, threads, *((t.shape, t.stride(), t.dtype) for t in inputs))
         if key not in _COMPILED:
             graph = make_fx(graph, decomposition_table=table)(*fake)
             graph.graph.eliminate_dead_code()
-            graph = make_fx(LongAxisLast(graph, leading).run)(*fake)
-            graph.graph.eliminate_dead_code()
+            if not by_rows:
+                graph = make_fx(LongAxisLast(graph, leading).run)(*fake)
+                graph.graph.eliminate_dead_code()
             graph.recompile()
             while len(_COMPILED) >= KEPT:
                 _COMPILED.pop(next(iter(_COMPILED)))
             _COMPILED[key] = compile_fx_inner(graph, fake)
     return _record(_COMPILED[key], inputs)
+
+
+@contextmanager
+def _unprobed() -> Iterator[None]:
+    """Take the processor's vector registers for granted: trying each extension takes seconds."""
+    from torch._inductor import config, cpu_vec_isa
+
+    every = cpu_vec_isa.supported_vec_isa_list
+    plain = [isa for isa in every if type(isa).__base__ is cpu_vec_isa.VecISA]
+    cpu_vec_isa.supported_vec_isa_list = plain
+    cpu_vec_isa.valid_vec_isa_list.cache_clear()
+    try:
+        with config.patch({"cpp.vec_isa_ok": True}):
+            yield
+    finally:
+        cpu_vec_isa.supported_vec_isa_list = every
+        cpu_vec_isa.valid_vec_isa_list.cache_clear()
 
 
 def _returning_nothing(function: Callable[..., None]) -> Callable[..., tuple[()]]:
@@ -116,7 +133,7 @@ def _returning_nothing(function: Callable[..., None]) -> Callable[..., tuple[()]
     return call
 
 
-def _lift_constants(graph: torch.fx.GraphModule) -> list[Tensor]:
+def _lift_constants(graph: torch.fx.GraphModule, by_rows: bool) -> list[Tensor]:
     """Turn the tensors that the function closes over into inputs; tall ones column by column."""
     last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
     lifted: dict[tuple[Any, ...], torch.fx.Node] = {}
@@ -129,7 +146,9 @@ def _lift_constants(graph: torch.fx.GraphModule) -> list[Tensor]:
         if key not in lifted:
             with graph.graph.inserting_after(last):
                 last = lifted[key] = graph.graph.placeholder(f"constant_{len(constants)}")
-            tall = tensor.dim() >= 2 and tensor.shape[-1] < LANES <= tensor.shape[-2]
+            tall = (
+                not by_rows and tensor.dim() >= 2 and tensor.shape[-1] < LANES <= tensor.shape[-2]
+            )
             constants.append(tensor.mT.contiguous().mT if tall else tensor)
         node.replace_all_uses_with(lifted[key])
         graph.graph.erase_node(node)

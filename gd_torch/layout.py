@@ -16,20 +16,33 @@ aten = torch.ops.aten
 UNROLL = 8
 """Inner dimensions up to this are written out as a sum of products."""
 
-SMALL = 1 << 20
-"""Products of more multiplications than this stay calls to the BLAS library."""
+SMALL = 1 << 22
+"""Products of at most so many multiplications are written out too."""
+
+FEW = 64
+"""As are products of at most so many entries, each the sum over a long axis."""
 
 LANES = 16
 """A last axis shorter than this is too short to fill vector registers."""
 
 
+def _large(a: Tensor, b: Tensor) -> bool:
+    """Whether the BLAS library is quicker than loops for this product."""
+    rows, inner, columns = *a.shape[-2:], b.shape[-1]
+    return inner > UNROLL and rows * columns > FEW and rows * inner * columns > SMALL
+
+
+def large_products(graph: torch.fx.GraphModule) -> bool:
+    """Whether a traced graph calls the BLAS library, which wants its operands row by row."""
+    products = (node for node in graph.graph.nodes if node.target in PRODUCTS)
+    return any(_large(*(x.meta["val"] for x in node.args)) for node in products)
+
+
 def _product(a: Tensor, b: Tensor) -> Any:
     """A matrix product as sums of products, the longer of its two sides innermost."""
-    rows, inner = a.shape[-2:]
-    columns = b.shape[-1]
-    if rows * inner * columns > SMALL:
+    if _large(a, b):
         return NotImplemented
-    if rows > columns:
+    if a.shape[-2] > b.shape[-1]:
         return _contract(b.mT, a.mT).mT
     return _contract(a, b)
 

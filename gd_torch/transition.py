@@ -5,6 +5,7 @@ Nothing in it asks the host, so that it can be traced, compiled, and mapped over
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -54,7 +55,8 @@ def transition(objective: Objective) -> Advance:
         slopes, loss = slope(*weights)
         moved = [w - a * d for w, a, d in zip(weights, rates, slopes, strict=True)]
         largest, norm = _norm(slopes)
-        code = torch.where(_largest(moved).isfinite(), 0, torch.full_like(step, 5))
+        nothing = _total([(w * 0).sum() for w in moved])  # NaN if a weight is not finite
+        code = torch.where(nothing == 0, 0, torch.full_like(step, 5))
         code = torch.where(step >= limit, 4, code)
         code = torch.where(norm < tolerance, 3, code)
         code = torch.where(largest.isfinite(), code, 2)
@@ -68,15 +70,14 @@ def transition(objective: Objective) -> Advance:
 
 def _norm(slopes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The largest entry and the Euclidean norm, whose squares must not leave the range."""
-    largest = _largest(slopes)
+    largest = functools.reduce(torch.maximum, [d.abs().amax() for d in slopes])  # NaN if one is
     scale = torch.where((largest > 0) & (largest < math.inf), largest, 1.0)
-    squares = torch.stack([(d / scale).square().sum() for d in slopes]).sum()
-    return largest, squares.sqrt() * scale
+    return largest, _total([(d / scale).square().sum() for d in slopes]).sqrt() * scale
 
 
-def _largest(tensors: Sequence[Tensor]) -> Tensor:
-    """The largest absolute entry; NaN if there is one."""
-    return torch.stack([t.abs().amax() for t in tensors]).amax()
+def _total(parts: Sequence[Tensor]) -> Tensor:
+    """Their sum, term by term: stacking them first would cost a pass over memory."""
+    return functools.reduce(torch.add, parts)
 
 
 def outside(objective: Objective) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from conftest import ROOT
 from gd_torch import Stop, bowl, curve, descend, init_weights, load_iris, network_mse
 from gd_torch import descent as descent_module
 from gd_torch.fused import SLOTS
+from gd_torch.gauge import Gauge
 
 X, Y, _ = load_iris()
 MSE = network_mse(X, Y)
@@ -114,11 +115,20 @@ def test_the_callback_can_stop_a_fused_run():
     assert (run.steps, run.stop.name) == (20_000, "CALLBACK")
 
 
+def seconds(objective, start):
+    """What the gauge makes of one eager step."""
+    gauge = Gauge()
+    gauge.watch(objective)(*start)
+    return gauge.seconds
+
+
 def test_auto_switches_by_counts_alone_and_loses_no_callback(monkeypatch):
     """Steps before and after the switch form one run; the callback sees every multiple once."""
-    monkeypatch.setattr(descent_module, "FROM", 600)
-    # 1001 = 7 * 143 is the first compiled step without a tolerance, 601 with one
-    for tolerance, every in itertools.product((0.0, 1e-300), (7, 200, 601)):
+    step = seconds(bowl, torch.tensor([-8.0, 7.0]))
+    monkeypatch.setattr(descent_module, "COMPILING", 600 * step)
+    monkeypatch.setattr(descent_module, "TRIAL", 1000 * step)
+    # step 1001 is the first compiled one without a tolerance, 601 with one
+    for tolerance, every in itertools.product((0.0, 1e-300), (7, 200, 601, 1001)):
         seen = []
         auto = descend(
             bowl,
@@ -136,16 +146,49 @@ def test_auto_switches_by_counts_alone_and_loses_no_callback(monkeypatch):
 
 def test_auto_gives_identical_bits_every_time(monkeypatch):
     """No clock decides."""
-    monkeypatch.setattr(descent_module, "FROM", 500)
+    monkeypatch.setattr(descent_module, "COMPILING", 0.1)
     runs = [descend(MSE, init_weights((4, 2, 3)), learning_rate=1.0, steps=4000) for _ in "123"]
     assert torch.equal(runs[0].losses, runs[1].losses)
     assert torch.equal(runs[0].losses, runs[2].losses)
 
 
+@pytest.mark.parametrize(
+    ("objective", "start", "steps", "compiles"),
+    [
+        (curve, 1.9, 30_000, False),
+        (curve, 1.9, 90_000, True),
+        (MSE, init_weights((4, 4, 3)), 30_000, False),
+        (MSE, init_weights((4, 4, 3)), 50_000, True),
+        (MSE, init_weights((4, 1024, 3)), 1000, False),
+        (MSE, init_weights((4, 1024, 3)), 5000, True),
+    ],
+)
+def test_auto_compiles_where_seconds_of_eager_steps_lie_ahead(
+    objective, start, steps, compiles, monkeypatch
+):
+    """However long one of them is: fewer steps of a large net are as much work."""
+    asked = []
+
+    def stop(*arguments):
+        asked.append(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(descent_module, "fused", stop)
+    calls = iter(range(10))
+    with pytest.raises(KeyboardInterrupt):
+        descend(
+            objective, start, learning_rate=1e-9, steps=steps, record="last",
+            callback=lambda *_: next(calls) < 2 or stop(), callback_every=10,
+        )  # fmt: skip
+    assert bool(asked[0]) == compiles
+
+
 @pytest.mark.parametrize("stepper", ["eager", "fused", "auto"])
 def test_a_run_taken_up_again_gives_the_same_bits_and_calls(stepper, monkeypatch):
     """Wherever it is cut, in eager or compiled steps, the parts are those of the run in one go."""
-    monkeypatch.setattr(descent_module, "FROM", 2000)  # "auto" compiles at step 1000
+    step = seconds(MSE, init_weights((4, 2, 3)))
+    monkeypatch.setattr(descent_module, "COMPILING", 1500 * step)
+    monkeypatch.setattr(descent_module, "TRIAL", 1000 * step)  # the last eager one of "auto"
 
     def run(start, cut, first, calls):
         return descend(

@@ -21,6 +21,7 @@ MODULES = [
     "checking",
     "brute_force",
     "record",
+    "gauge",
     "stepping",
     "transition",
     "layout",

@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
             rows += timed(contest, arguments.repeats, bar.update)
     machine = versions()
     print("\n".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
-    print(table(rows))
+    command.show(table(rows))
     if arguments.json:
         command.write_json(arguments.json, {"machine": machine, "rows": rows})
     return 0

@@ -6,8 +6,12 @@ import argparse
 import json
 import runpy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import command
+
+if TYPE_CHECKING:
+    from gd_torch.checking import PartialsReport
 
 DESCRIPTION = """\
 Check partials derived by hand against autograd and against differences of the objective's values,
@@ -59,7 +63,7 @@ def parser() -> command.Parser:
     add("file", nargs="?", type=Path, help="a file of yours, executed as Python")
     add("--example", type=command.new_file, metavar="FILE", help="write a starter file and stop")
     add("--json", type=command.new_file, metavar="FILE", help="write the report there as well")
-    add("--points", type=command.whole(1), default=4, metavar="N", help="points (default: 4)")
+    add("--points", type=command.whole(1, 1000), default=4, metavar="N", help="points (default: 4)")
     add("--seed", type=command.whole(0), default=0, metavar="N", help="of the points (default: 0)")
     return parser
 
@@ -69,23 +73,30 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.example:
         return write_example(arguments.example)
     if arguments.file and not arguments.file.is_file():
-        raise command.Refused(f"{arguments.file}: no such file")
+        reason = "no file to execute" if arguments.file.exists() else "no such file"
+        raise command.Refused(f"{arguments.file}: {reason}")
+    try:
+        cases = read(arguments.file) if arguments.file else tutorial()
+        reports = judge(cases, points=arguments.points, seed=arguments.seed)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the reader's code may raise anything
+        raise command.Refused(f"{arguments.file}: {type(error).__name__}: {error}") from None
+    command.show("\n".join(map(str, reports)))
+    if arguments.json:
+        text = json.dumps([report.to_dict() for report in reports], indent=2, allow_nan=False)
+        command.write_text(arguments.json, text + "\n")
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def judge(cases: list[tuple], **options: int) -> list[PartialsReport]:
+    """One report per case."""
     import torch
 
     from gd_torch import check_partials
 
     torch.set_num_threads(1)
-    options = {"points": arguments.points, "seed": arguments.seed}
-    try:
-        cases = read(arguments.file) if arguments.file else tutorial()
-        reports = [check_partials(*case, **options) for case in cases]
-    except (Exception, SystemExit) as error:  # the reader's code may raise anything
-        raise command.Refused(f"{arguments.file}: {type(error).__name__}: {error}") from None
-    print("\n".join(map(str, reports)))
-    if arguments.json:
-        text = json.dumps([report.to_dict() for report in reports], indent=2, allow_nan=False)
-        command.write_text(arguments.json, text + "\n")
-    return 0 if all(report.ok for report in reports) else 1
+    return [check_partials(*case, **options) for case in cases]
 
 
 def tutorial() -> list[tuple]:

@@ -26,7 +26,7 @@ def parser() -> command.Parser:
     parser = command.Parser(DESCRIPTION, EXAMPLES)
     parser.add_argument(
         "--seeds",
-        type=command.whole(1),
+        type=command.whole(1, 1000),
         default=3,
         metavar="N",
         help="seeds 0, 1, ... (default: 3)",

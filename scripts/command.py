@@ -6,7 +6,10 @@ Nothing here imports torch at the top, so that `--help` and argument errors answ
 from __future__ import annotations
 
 import argparse
+import errno
+import importlib.util
 import json
+import logging
 import math
 import os
 import re
@@ -16,11 +19,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from argument_types import (  # noqa: F401 - the scripts find them here
+    device_name,
+    new_file,
+    new_folder,
+    not_negative,
+    number,
+    positive,
+    whole,
+)
+
 if TYPE_CHECKING:
     import torch
 
+    from gd_torch.columns import Columns
+
 UNUSABLE = 2
 """Exit status for input that cannot be used; 1 is a failed check or a failed write."""
+
+
+READ, WRITTEN = ("data", "file"), ("json", "figure", "example")
+"""The arguments of all scripts that name one file."""
 
 
 class Refused(Exception):
@@ -39,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UNUSABLE, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(UNUSABLE, f"{self.prog}: error: {_one_line(message)}\n")
 
 
 def run(
@@ -48,20 +67,25 @@ def run(
     given: Sequence[str] | None = None,
 ) -> NoReturn:
     """Parse, call ``main`` and exit with its status; every foreseen failure is one line."""
+    _prepare_output()
     arguments = parser.parse_args(given)
     try:
+        _check_files(arguments)
         status = main(arguments)
         sys.stdout.flush()
     except Refused as refusal:
         parser.error(str(refusal))
+    except ModuleNotFoundError as error:
+        parser.error(f"{error}: is gd_torch installed? pip install .")
     except BrokenPipeError:  # the reader of stdout left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         status = 1
     except OSError as error:
+        _drop_output()
         where = f"{error.filename}: " if error.filename else ""
-        parser.exit(1, f"{parser.prog}: error: {where}{error.strerror or error}\n")
+        parser.exit(1, f"{parser.prog}: error: {_one_line(f'{where}{error.strerror or error}')}\n")
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not isinstance(error, MemoryError) and not re.search("memory|overflow", str(error)):
             raise
         parser.exit(1, f"{parser.prog}: error: not enough memory\n")
     except KeyboardInterrupt:
@@ -69,62 +93,58 @@ def run(
     sys.exit(status)
 
 
-def number(text: str) -> float:
-    """A finite number; float() alone would take nan, inf and 1_0."""
+def show(text: str) -> None:
+    """Print a report; a reader that left, as `| head` does, is no reason to save nothing."""
     try:
-        value = float(text) if "_" not in text else math.nan
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a finite number, got {text!r}")
-    return value
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop_output()
 
 
-def positive(text: str) -> float:
-    """A number above 0."""
-    value = number(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be positive, got {text!r}")
-    return value
+def _prepare_output() -> None:
+    """Neither a closed stream, nor a letter it cannot show, nor a read-only home stops a script."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed from the start
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where it keeps its cache
 
 
-def not_negative(text: str) -> float:
-    """A number of at least 0."""
-    value = number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {text!r}")
-    return value
+def _one_line(message: str, most: int = 1000) -> str:
+    """What may be shown on a terminal: one line, not endless, no control characters."""
+    line = " ".join(message.split())
+    line = line if len(line) <= most else f"{line[:most]} ..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
-def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
-    """The type of a whole number from ``least`` to ``most``, written in digits alone."""
-
-    def parse(text: str) -> int:
-        if re.fullmatch(r"[+-]?[0-9]{1,20}", text) is None or not least <= int(text) <= most:
-            limit = f" and at most {most}" if most < 2**63 - 1 else ""
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}{limit}, got {text!r}"
-            )
-        return int(text)
-
-    return parse
+def _drop_output() -> None:
+    """Forget what stdout did not take; else the interpreter would try once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def new_file(text: str) -> Path:
-    """A path that a file can be written to: its folder exists, and it is no folder itself."""
-    path = Path(text)
-    if not text or path.is_dir():
-        raise argparse.ArgumentTypeError(f"must name a file, got {text!r}")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"no such folder: {path.parent}")
-    return path
+def _check_files(arguments: argparse.Namespace) -> None:
+    """Before any work: no file is read and written, or written twice; every folder takes files."""
+    given = vars(arguments)
+    places: dict[str, str] = {}
+    for name in (*READ, *WRITTEN):
+        if given.get(name) is None:
+            continue
+        place = os.path.realpath(given[name])
+        if place in places:
+            raise Refused(f"{places[place]} and {name} name the same file: {given[name]}")
+        places[place] = name
+        if name in WRITTEN:
+            check_writable(given[name].parent)
 
 
-def device_name(text: str) -> str:
-    """auto, cpu, cuda or cuda:N; whether there is such a device is found out with torch."""
-    if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text) is None:
-        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda or cuda:N, got {text!r}")
-    return text
+def check_writable(folder: Path) -> None:
+    """Raise unless files can be made in the folder, or it can be made itself."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def add_device(parser: Parser) -> None:
@@ -165,6 +185,27 @@ def find_device(name: str) -> torch.device:
             "CUDA device(s)"
         )
     return device
+
+
+def read_columns(path: Path, target: str) -> Columns:
+    """A CSV file's columns, or a refusal.
+
+    The library's reader is loaded from its file: importing gd_torch would import torch, and a bad
+    file can be told in a tenth of that time.
+    """
+    package = importlib.util.find_spec("gd_torch")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("No module named 'gd_torch'")
+    source = Path(package.origin).with_name("columns.py")
+    spec = importlib.util.spec_from_file_location("columns", source)
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    try:
+        return reader.read_columns(path, target)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from None
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

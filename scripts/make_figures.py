@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -47,7 +46,6 @@ def make_figures(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):  # to fail before the work, not after it
         pass
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a read-only home is no news
     import torch
     from tqdm import tqdm
 
@@ -136,7 +134,13 @@ def parser() -> command.Parser:
     add = parser.add_argument
     add("--only", nargs="+", type=_name, metavar="NAME", default=NAMES, help="by name or number")
     add("--list", action="store_true", help="name the figures and stop")
-    add("--out", type=Path, default=Path("figures"), metavar="DIR", help="(default: figures)")
+    add(
+        "--out",
+        type=command.new_folder,
+        default=Path("figures"),
+        metavar="DIR",
+        help="(default: figures)",
+    )
     add("--format", choices=FORMATS, help="of the static figures (default: each one's own)")
     add("--quiet", action="store_true", help="no progress bar, no summary")
     return parser

@@ -36,7 +36,7 @@ def parser() -> command.Parser:
     parser.add_argument("--quick", action="store_true", help="ten seeds, and no figures")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=command.new_folder,
         default=Path("figures"),
         metavar="DIR",
         help="where the figures go (default: figures)",
@@ -47,6 +47,8 @@ def parser() -> command.Parser:
 
 def main(arguments: argparse.Namespace) -> int:
     """Compute section by section, show each as soon as it is there."""
+    if not arguments.quick:
+        command.check_writable(arguments.out)
     import torch
     from tqdm import tqdm
 
@@ -55,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
     from tutorial.section import Section, render
 
     torch.set_num_threads(1)  # a second thread only adds waiting to tensors this small
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     sections: list[Section] = []
 
     def show(section: Section) -> None:

@@ -69,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
     rows = [
         row(rate, *parts) for rate, *parts in zip(rates, losses, correct, diverged, strict=True)
     ]
-    print(report(rows, seeds))
+    command.show(report(rows, seeds))
     if arguments.json:
         shown = {name: getattr(arguments, name) for name in ("hidden", "steps", "standardise")}
         cells = {"mse": losses.tolist(), "accuracy": correct.tolist()}

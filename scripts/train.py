@@ -89,7 +89,7 @@ def main(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(1)  # a second thread only adds waiting to products this small
     run = train(table.X, table.Y, arguments)
     result = summary(table, run, arguments)
-    print(report(table, run, result))
+    command.show(report(table, run, result))
     if arguments.json:
         command.write_json(arguments.json, result)
     return 3 if run.stop.diverged else 0
@@ -99,24 +99,21 @@ def load(arguments: argparse.Namespace) -> Table:
     """The user's table, or iris; standardised if that is asked for."""
     if (arguments.data is None) != (arguments.target is None):
         raise command.Refused("--data FILE and --target COLUMN go together")
+    data = arguments.data  # read before torch is imported: a bad file is told at once
+    columns = None if data is None else command.read_columns(data, arguments.target)
     import torch
 
     from gd_torch.iris import iris_table
-    from gd_torch.table import read_table, standardise
+    from gd_torch.table import as_table, standardise
 
     where = {
         "dtype": getattr(torch, arguments.dtype),
         "device": command.find_device(arguments.device),
     }
     try:
-        if arguments.data is None:
-            table = iris_table(**where)
-        else:
-            table = read_table(arguments.data, arguments.target, **where)
-    except ValueError as error:
-        raise command.Refused(str(error)) from None
-    except OSError as error:
-        raise command.Refused(f"{arguments.data}: {error.strerror}") from None
+        table = iris_table(**where) if columns is None else as_table(columns, **where)
+    except OverflowError as error:
+        raise command.Refused(f"{data}: {error}") from None
     return table._replace(X=standardise(table.X)) if arguments.standardise else table
 
 

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "gd_torch"
 MODULES = [
     "objectives",
     "networks",
+    "columns",
     "table",
     "iris",
     "closed_form",

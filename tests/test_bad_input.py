@@ -1,0 +1,288 @@
+"""Bad input to every script: one line on stderr, the right exit status, nothing written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+WATCHED = """
+import atexit, os, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+seen = int(os.environ["SEEN"])
+atexit.register(lambda: os.write(seen, b"torch" if "torch" in sys.modules else b"nothing"))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script as Python does, and tells through a pipe whether torch was imported."""
+
+TABLES = {
+    "ok.csv": b"a,kind\n1,x\n2,y\n3,x\n",
+    "empty.csv": b"",
+    "blank.csv": b"\n\n\n",
+    "header.csv": b"a,kind\n",
+    "binary.csv": bytes(range(256)) * 9,
+    "nul.csv": b"a,kind\n1,x\n\0,y\n",
+    "latin1.csv": "a,kind\n1,caf\u00e9\n2,y\n".encode("latin-1"),
+    "utf16.csv": "a,kind\n1,x\n2,y\n".encode("utf-16"),
+    "ragged.csv": b"a,kind\n1,x\n2,y,z\n",
+    "short.csv": b"a,kind\n1,x\n2\n",
+    "semicolon.csv": b"a;kind\n1;x\n2;y\n",
+    "line.csv": b"a,kind\n1," + b"x" * (1 << 20),
+    "field.csv": b"a,kind\n1," + b"x" * 200_000 + b"\n2,y\n",
+    "quote.csv": b'a,kind\n1,"x\n2,y\n',
+    "one_class.csv": b"a,kind\n1,x\n2,x\n",
+    "ids.csv": b"a,kind\n" + b"".join(b"1,%d\n" % i for i in range(1001)),
+    "twice.csv": b"a,a,kind\n1,2,x\n2,3,y\n",
+    "nameless.csv": b"a,,kind\n1,2,x\n2,3,y\n",
+    "target_alone.csv": b"kind\nx\ny\n",
+    "words.csv": b"a,kind\n1,x\nmany,y\n",
+    "missing_cell.csv": b"a,kind\n1,x\n,y\n",
+    "missing_class.csv": b"a,kind\n1,x\n2, \n",
+    "nan.csv": b"a,kind\nNaN,x\n2,y\n",
+    "inf.csv": b"a,kind\n1,x\n-inf,y\n",
+    "1e400.csv": b"a,kind\n1,x\n1e400,y\n",
+    "digits.csv": b"a,kind\n1,x\n" + b"9" * 400 + b",y\n",
+    "underscore.csv": b"a,kind\n1_0,x\n2,y\n",
+    "hex.csv": b"a,kind\n0x10,x\n2,y\n",
+    "escape.csv": b"a,kind\n1,\x1b[2J\n2,y\n",
+    "1e300.csv": b"a,kind\n1e300,x\n2,y\n",
+}
+
+DERIVATIONS = {
+    "syntax.py": b"1 +",
+    "nul.py": b"a = 1\0",
+    "latin1.py": b"a = 'caf\xe9'",
+    "deep.py": b"(" * 5000,
+    "raises.py": b"raise RuntimeError('first\\nsecond')",
+    "exits.py": b"import sys; sys.exit('bye')",
+    "stops.py": b"class Stop(BaseException): pass\nraise Stop('enough')",
+    "recurses.py": b"def f(): f()\nf()",
+    "reads.py": b"at = float(input())",
+    "imports.py": b"import no_such_module",
+    "nothing.py": b"",
+    "no_at.py": b"objective = partials = abs",
+    "words.py": b"objective = partials = abs\nat = 'here'",
+    "whole.py": b"objective = partials = abs\nat = 2",
+    "value.py": b"def objective(w): return 1\npartials = abs\nat = 2.0",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working directory with every bad file."""
+    for name, content in (TABLES | DERIVATIONS).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("gone")
+    (tmp_path / "link.csv").symlink_to("ok.csv")
+    return tmp_path
+
+
+def listing(folder: Path) -> dict[str, str]:
+    """Every path below the folder, with its content's fingerprint."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(
+            path.read_bytes() if path.is_file() else b""
+        ).hexdigest()
+        for path in folder.rglob("*")
+    }
+
+
+def refused(folder, name, arguments):
+    """Run a script that must refuse; return (status, stderr, stdout, whether torch came)."""
+    before = listing(folder)
+    reader, writer = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(ROOT / "scripts" / name), *arguments],
+        cwd=folder,
+        env={**os.environ, "SEEN": str(writer)},
+        pass_fds=[writer],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    with os.fdopen(reader) as seen:
+        torch = seen.read() == "torch"
+    assert listing(folder) == before
+    assert done.stderr.startswith(f"{name}: error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert len(done.stderr) < 1500
+    return done.returncode, done.stderr, done.stdout, torch
+
+
+def table(name: str, words: str) -> tuple[str, list[str], str]:
+    """A case for train.py, with a JSON file that must not appear."""
+    return "train.py", ["--data", name, "--target", "kind", "--json", "r.json"], words
+
+
+AT_ONCE = [
+    table("empty.csv", "empty.csv: empty, a header line is required"),
+    table("blank.csv", "empty, a header line is required"),
+    table("header.csv", "no rows below the header"),
+    table("binary.csv", "not a CSV file in UTF-8"),
+    table("nul.csv", "row 3, column 'a': not a finite number: '\\x00'"),
+    table("latin1.csv", "not a CSV file in UTF-8"),
+    table("utf16.csv", "not a CSV file in UTF-8"),
+    table("ragged.csv", "row 3 has 3 cells, the header has 2"),
+    table("short.csv", "row 3 has 1 cells, the header has 2"),
+    table("semicolon.csv", "no column 'kind', the header has a;kind"),
+    table("line.csv", "it has a line of 1048576 characters"),
+    table("field.csv", "field larger than field limit"),
+    table("quote.csv", "unexpected end of data"),
+    table("one_class.csv", "a single class, 'x'"),
+    table("ids.csv", "column 'kind' holds more than 1000 classes"),
+    table("twice.csv", "must name every column once"),
+    table("nameless.csv", "must name every column once"),
+    table("target_alone.csv", "no feature column"),
+    table("words.csv", "row 3, column 'a': not a finite number: 'many'"),
+    table("missing_cell.csv", "row 3, column 'a': not a finite number: ''"),
+    table("missing_class.csv", "row 3, column 'kind': empty"),
+    table("nan.csv", "not a finite number: 'NaN'"),
+    table("inf.csv", "not a finite number: '-inf'"),
+    table("1e400.csv", "not a finite number: '1e400'"),
+    table("digits.csv", "not a finite number: '9999"),
+    table("underscore.csv", "not a finite number: '1_0'"),
+    table("hex.csv", "not a finite number: '0x10'"),
+    table("escape.csv", "a control character in '\\x1b[2J'"),
+    table("folder", "folder: Is a directory"),
+    table("pipe", "empty, a header line is required"),
+    table("loop", "Too many levels of symbolic links"),
+    table("dangling", "No such file"),
+    table("ok.csv/x", "Not a directory"),
+    table("/dev/null", "empty, a header line is required"),
+    table("n" * 300, "File name too long"),
+    ("train.py", ["--data", "ok.csv", "--target", "", "--json", "r.json"], "no column ''"),
+    ("train.py", ["--data", "", "--target", "kind"], "Is a directory"),
+    ("train.py", ["--data", "ok.csv", "--target", "kind", "--json", "ok.csv"], "the same file"),
+    ("train.py", ["--data", "ok.csv", "--target", "kind", "--json", "link.csv"], "the same file"),
+    ("train.py", ["--json", ""], "--json: must name a file, got ''"),
+    ("train.py", ["--json", "folder"], "--json: must name a file"),
+    ("train.py", ["--json", "pipe"], "--json: must name a regular file"),
+    ("train.py", ["--json", "loop/r.json"], "--json: no such folder: loop"),
+    ("train.py", ["--json", "dangling"], "--json: must name a regular file"),
+    ("train.py", ["--json", "/dev/null"], "--json: must name a regular file"),
+    ("train.py", ["--json", "n" * 300], "--json: nnnn"),
+    ("train.py", ["--learning-rate", "1e400"], "--learning-rate: must be a finite number"),
+    ("train.py", ["--learning-rate", "1e-400"], "--learning-rate: must be positive"),
+    ("train.py", ["--learning-rate", ""], "--learning-rate: must be a finite number, got ''"),
+    ("train.py", ["--learning-rate"], "--learning-rate: expected one argument"),
+    ("train.py", ["--steps", "9223372036854775808"], "--steps: must be a whole number"),
+    ("train.py", ["--steps", "9" * 5000], "--steps: must be a whole number"),
+    ("train.py", ["--steps", "\u0663"], "--steps: must be a whole number"),
+    ("train.py", ["--tolerance", "nan"], "--tolerance: must be a finite number"),
+    ("train.py", ["--device", "cuda:-1"], "--device: must be auto, cpu, cuda or cuda:N"),
+    ("train.py", ["line\nbreak \x1b[2J"], "unrecognized arguments: line break \\x1b[2J"),
+    ("sweep.py", ["--rates"], "--rates: expected at least one argument"),
+    ("sweep.py", ["--rates", "1", "1e400"], "--rates: must be a finite number"),
+    ("sweep.py", ["--rates", "a few"], "--rates: must be a finite number, got 'a few'"),
+    ("sweep.py", ["--seeds", "1000001"], "at most 1000000"),
+    ("sweep.py", ["--steps", "-1"], "--steps: must be a whole number of at least 0"),
+    ("sweep.py", ["--hidden", "2.5"], "--hidden: must be a whole number"),
+    ("sweep.py", ["--tolerance", "-0.1"], "--tolerance: must not be negative"),
+    ("sweep.py", ["--figure", "none/a.svg"], "--figure: no such folder: none"),
+    ("sweep.py", ["--figure", "luck"], "--figure: must end in .svg, .png, .pdf"),
+    ("sweep.py", ["--figure", "a.svg", "--json", "./a.svg"], "name the same file"),
+    ("sweep.py", ["--data", "words.csv", "--target", "kind"], "row 3, column 'a'"),
+    ("sweep.py", ["--data", "ok.csv", "--target", "kind", "--json", "ok.csv"], "the same file"),
+    ("reproduce.py", ["--seeds", "0"], "--seeds: must be a whole number of at least 1"),
+    ("reproduce.py", ["--seeds", "10001"], "at most 10000"),
+    ("reproduce.py", ["--out", ""], "--out: must name a folder, got ''"),
+    ("reproduce.py", ["--out", "ok.csv"], "--out: must name a folder"),
+    ("reproduce.py", ["--out", "ok.csv/deeper"], "--out: must name a folder"),
+    ("reproduce.py", ["--json", "none/r.json"], "--json: no such folder: none"),
+    ("make_figures.py", ["--only", "99"], "--only: no figure '99', --list names them"),
+    ("make_figures.py", ["--only", ""], "--only: no figure ''"),
+    ("make_figures.py", ["--only"], "--only: expected at least one argument"),
+    ("make_figures.py", ["--format", "bmp"], "--format: invalid choice"),
+    ("make_figures.py", ["--out", "ok.csv"], "--out: must name a folder"),
+    ("make_figures.py", ["--out", "dangling"], "--out: must name a folder"),
+    ("make_figures.py", ["--out", "n" * 300], "File name too long"),
+    ("check_partials.py", ["none.py"], "none.py: no such file"),
+    ("check_partials.py", ["folder"], "folder: no file to execute"),
+    ("check_partials.py", ["pipe"], "pipe: no file to execute"),
+    ("check_partials.py", ["/dev/zero"], "/dev/zero: no file to execute"),
+    ("check_partials.py", ["a.py", "b.py"], "unrecognized arguments: b.py"),
+    ("check_partials.py", ["no_at.py", "--points", "0"], "--points: must be a whole number"),
+    ("check_partials.py", ["no_at.py", "--points", "1001"], "at most 1000"),
+    ("check_partials.py", ["no_at.py", "--seed", "-1"], "--seed: must be a whole number"),
+    ("check_partials.py", ["no_at.py", "--json", "no_at.py"], "name the same file"),
+    ("check_partials.py", ["--example", "no_at.py"], "no_at.py: exists already"),
+    ("check_partials.py", ["--example", "none/a.py"], "--example: no such folder"),
+    ("check_quality.py", ["--seeds", "0"], "--seeds: must be a whole number"),
+    ("check_quality.py", ["--seeds", "1001"], "at most 1000"),
+    ("benchmark.py", ["--repeats", "0"], "--repeats: must be a whole number"),
+    ("benchmark.py", ["--only", "all"], "--only: invalid choice: 'all'"),
+    ("benchmark.py", ["--json", "folder"], "--json: must name a file"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "words"), AT_ONCE, ids=range(len(AT_ONCE)))
+def test_refused_at_once(folder, name, arguments, words):
+    """The rule and what arrived in one line, status 2; torch was not imported to find out."""
+    status, stderr, stdout, torch = refused(folder, name, arguments)
+    assert words in stderr
+    assert (status, stdout, torch) == (2, "", False)
+
+
+def test_the_table_is_long_enough():
+    """At least 50 bad inputs, for every script."""
+    scripts = {
+        path.name for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text()
+    }
+    assert len(AT_ONCE) >= 50 and {name for name, _, _ in AT_ONCE} == scripts
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("syntax.py", "SyntaxError"),
+        ("nul.py", "null bytes"),
+        ("latin1.py", "SyntaxError"),
+        ("deep.py", "Error"),
+        ("raises.py", "RuntimeError: first second"),
+        ("exits.py", "SystemExit: bye"),
+        ("stops.py", "Stop: enough"),
+        ("recurses.py", "RecursionError"),
+        ("reads.py", "EOFError"),
+        ("imports.py", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("nothing.py", "must define objective, at, partials"),
+        ("no_at.py", "must define at"),
+    ],
+)
+def test_a_derivation_that_cannot_be_executed(folder, name, words):
+    """What the file raised, in one line; torch is not imported before it."""
+    status, stderr, stdout, torch = refused(folder, "check_partials.py", [name, "--json", "r.json"])
+    assert words in stderr and stderr.startswith(f"check_partials.py: error: {name}: ")
+    assert (status, torch) == (2, False)
+    assert stdout.splitlines()[0] == f"executing {(folder / name).resolve()}"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "status", "words"),
+    [
+        ("train.py", ["--data", "1e300.csv", "--target", "kind", "--dtype", "float32"], 2,
+         "1e300.csv: 1e+300 is too large for float32"),
+        ("train.py", ["--hidden", "9223372036854775807", "--steps", "1"], 1, "not enough memory"),
+        ("train.py", ["--json", "/proc/r.json", "--steps", "1"], 1, "/proc"),
+        ("sweep.py", ["--device", "cuda:999"], 2, "cuda:999 asked for, but torch sees"),
+        ("sweep.py", ["--hidden", "9223372036854775807", "--seeds", "1"], 1, "not enough memory"),
+        ("make_figures.py", ["--out", "/proc/figures"], 1, "/proc"),
+        ("check_partials.py", ["words.py"], 2, "`at` must be a tensor"),
+        ("check_partials.py", ["whole.py"], 2, "write 2.0, not 2"),
+        ("check_partials.py", ["value.py"], 2, "`objective` must return a tensor, got int"),
+    ],
+)  # fmt: skip
+def test_refused_once_torch_is_there(folder, name, arguments, status, words):
+    """What only torch can tell; a failed write has status 1."""
+    found, stderr, _, _ = refused(folder, name, arguments)
+    assert words in stderr and found == status

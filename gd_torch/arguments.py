@@ -54,6 +54,8 @@ def check_learning_rates(
     learning_rate: float | Sequence[float] | Tensor, weights: int
 ) -> tuple[float, ...]:
     """One positive, finite rate per weight tensor."""
+    if isinstance(learning_rate, Tensor):
+        check_held("learning_rate", learning_rate)
     given = learning_rate.tolist() if isinstance(learning_rate, Tensor) else learning_rate
     rates = tuple(given) if isinstance(given, list | tuple) else (given,) * weights
     if len(rates) != weights:
@@ -62,6 +64,12 @@ def check_learning_rates(
             f"got {len(rates)}"
         )
     return tuple(check_number("learning_rate", rate, above=0.0) for rate in rates)
+
+
+def check_held(name: str, given: Tensor) -> None:
+    """Raise unless a tensor holds its numbers one by one."""
+    if given.is_meta or given.layout != torch.strided:
+        raise ValueError(f"`{name}` must hold its numbers, got {given.layout} on {given.device}")
 
 
 def check_number(

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.arguments import check_number, check_scalar
+from gd_torch.arguments import check_held, check_number, check_scalar
 from gd_torch.objectives import Objective, Weights
 
 CHUNK = 1 << 14
@@ -126,6 +126,7 @@ def search_cost(objective: Objective, *axes: Tensor) -> Cost:
             raise TypeError(f"`axes` must be floating tensors, one per weight, got {axis!r:.60}")
         if axis.dim() != 1 or axis.numel() == 0:
             raise ValueError(f"every axis must have shape (k,), k >= 1, got {tuple(axis.shape)}")
+        check_held("axes", axis)
     walk = _chunks(objective, axes)
     points, _ = next(walk)  # the first chunk warms up and validates the objective
     walk = _chunks(objective, axes)

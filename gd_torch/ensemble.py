@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gd_torch.arguments import check_number, check_start, check_whole
+from gd_torch.arguments import check_held, check_number, check_start, check_whole
 from gd_torch.block import Block, Queue
 from gd_torch.descent import descend
 from gd_torch.kernel import Untraceable
@@ -190,6 +190,8 @@ def _largest(objective: Objective, weights: Weights) -> int:
 def _check_rates(given: float | Sequence[float] | Tensor, weights: Weights) -> Weights:
     """One tensor of shape (runs,) per weight tensor, in that weight's dtype."""
     runs, count = len(weights[0]), len(weights)
+    if isinstance(given, Tensor):
+        check_held("learning_rates", given)
     try:
         rates = torch.as_tensor(given, dtype=torch.float64, device=weights[0].device)
     except (TypeError, ValueError):

@@ -1,0 +1,117 @@
+"""Scripts in unusual surroundings: streams closed or full, no home, terminals and none."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+from conftest import ROOT
+
+TRAIN = f"{sys.executable} {ROOT / 'scripts' / 'train.py'} --steps 1 --json r.json"
+
+
+def shell(command, folder, **environment):
+    return subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def on_terminal(*arguments, until=None, **environment):
+    """Run a script with stderr on a terminal of 80 columns; return (status, what it shows).
+
+    With ``until`` stdout is there as well, and the process is ended once that text is shown.
+    """
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / arguments[0]), *arguments[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs if until else subprocess.DEVNULL,
+        stderr=theirs,
+        env={**os.environ, **environment},
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+            if until and until in shown:
+                process.kill()
+    except OSError:  # the other side was closed
+        pass
+    os.close(ours)
+    return process.wait(timeout=120), shown.decode()
+
+
+def test_closed_streams(tmp_path):
+    """Without stdin, stdout and stderr the run is made and saved."""
+    assert shell(f"{TRAIN} <&- >&- 2>&-", tmp_path).returncode == 0
+    assert json.loads((tmp_path / "r.json").read_text())["steps"] == 1
+
+
+def test_a_reader_that_leaves_loses_no_file(tmp_path):
+    """`| head -1` cuts the report, even an unbuffered one, and not the JSON."""
+    done = shell(f"{TRAIN} | head -1", tmp_path, PYTHONUNBUFFERED="1")
+    assert done.stdout.startswith("data ") and done.stderr == ""
+    assert json.loads((tmp_path / "r.json").read_text())["steps"] == 1
+
+
+@pytest.mark.parametrize("arguments", ["train.py --steps 1", "make_figures.py --list"])
+def test_a_full_disk_under_stdout(tmp_path, arguments):
+    """One line and status 1, nothing from the interpreter's own end."""
+    done = shell(f"{sys.executable} {ROOT / 'scripts'}/{arguments} > /dev/full", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"{arguments.split()[0]}: error: No space left on device\n"
+
+
+def test_letters_that_the_terminal_lacks_and_no_home(script, tmp_path):
+    """They are escaped; matplotlib's cache is no news."""
+    (tmp_path / "d.csv").write_text("größe,kind\n1,café\n2,日\n3,café\n", encoding="utf-8")
+    surroundings = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "HOME": "/dev/null"}
+    data = ["--data", "d.csv", "--target", "kind", "--steps", "1"]
+    done = script("train.py", *data, **surroundings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "caf\\xe9" in done.stdout and "\\u65e5" in done.stdout
+    figure = ["--seeds", "2", "--rates", "1", "--figure", "f.svg"]
+    done = script("sweep.py", *data, *figure, **surroundings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(os.listdir(tmp_path)) == ["d.csv", "f.svg"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train.py", "--steps", "300"),
+        ("sweep.py", "--seeds", "2", "--steps", "5"),
+        ("make_figures.py", "--only", "02", "--out"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_progress_on_a_terminal(arguments, tmp_path):
+    """A bar on stderr; with --quiet nothing at all."""
+    arguments += (str(tmp_path),) if arguments[-1] == "--out" else ()
+    status, shown = on_terminal(*arguments)
+    assert status == 0 and "%|" in shown
+    assert on_terminal(*arguments, "--quiet") == (0, "")
+
+
+@pytest.mark.parametrize(("wish", "coloured"), [("1", False), ("", True)])
+def test_colours_on_a_terminal(wish, coloured):
+    """The report is coloured unless NO_COLOR is set to something; its bar is there."""
+    _, shown = on_terminal("reproduce.py", "--quick", until=b"training:", NO_COLOR=wish)
+    assert "1. One weight" in shown and "training:" in shown
+    assert ("\x1b[1m" in shown) == coloured

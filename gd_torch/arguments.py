@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -67,9 +68,11 @@ def check_learning_rates(
 
 
 def check_held(name: str, given: Tensor) -> None:
-    """Raise unless a tensor holds its numbers one by one."""
-    if given.is_meta or given.layout != torch.strided:
-        raise ValueError(f"`{name}` must hold its numbers, got {given.layout} on {given.device}")
+    """Raise unless a tensor holds real numbers one by one."""
+    if given.is_meta or given.layout != torch.strided or given.is_complex():
+        raise ValueError(
+            f"`{name}` must hold real numbers, got {given.layout}, {given.dtype} on {given.device}"
+        )
 
 
 def check_number(
@@ -78,7 +81,7 @@ def check_number(
     """A finite number of at least ``least`` and greater than ``above``."""
     if not isinstance(given, int | float) or isinstance(given, bool):
         raise TypeError(f"`{name}` must be a number, got {given!r}")
-    if not (least <= given < math.inf and given > above):
+    if not (least <= given <= sys.float_info.max and given > above):
         rule = "positive" if above == 0 else "not negative" if least == 0 else "a number"
         raise ValueError(f"`{name}` must be {rule} and finite, got {given}")
     return float(given)

@@ -194,7 +194,7 @@ def _check_rates(given: float | Sequence[float] | Tensor, weights: Weights) -> W
         check_held("learning_rates", given)
     try:
         rates = torch.as_tensor(given, dtype=torch.float64, device=weights[0].device)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise TypeError(f"`learning_rates` must be numbers, got {given!r}") from None
     if rates.shape not in ((), (runs,), (runs, count)):
         raise ValueError(

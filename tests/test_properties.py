@@ -84,9 +84,19 @@ def follow(terms, start, rates, steps, tolerance):
     raise AssertionError("unreachable")
 
 
-def tame(found):
-    """Whether rounding cannot have decided anything: no large numbers on the way."""
-    return all(abs(x) < 1e3 for w in found[0] for x in w)
+def settled(terms, start, rates, steps, tolerance):
+    """What ``follow`` finds where rounding cannot decide anything; else the example is dropped.
+
+    A chaotic run, one with large numbers or one that just misses the tolerance would say nothing:
+    a start moved by 1e-12 must give the same run to 1e-10.
+    """
+    found = follow(terms, start, rates, steps, tolerance)
+    moved = follow(terms, [w + 1e-12 for w in start], rates, steps, tolerance)
+    assume(found[3:] == moved[3:])
+    for w, v in zip(found[0], moved[0], strict=True):
+        assume(all(abs(x) < 100 and abs(x - y) < 1e-10 for x, y in zip(w, v, strict=True)))
+    assume(all(abs(norm - tolerance) > 1e-9 for norm in found[2]) or not tolerance)
+    return found
 
 
 RUNS = st.integers(1, 3).flatmap(
@@ -115,8 +125,7 @@ def test_descend_is_the_loop_in_plain_floats(run, steps, tolerance, record, ever
     """Path, losses, norms, steps, reason and callbacks; taken up anywhere, the same bits."""
     terms, start, rates = run
     each = rates if isinstance(rates, list) else [rates] * len(start)
-    path, losses, norms, made, stop = wanted = follow(terms, start, each, steps, tolerance)
-    assume(tame(wanted) and all(abs(n - tolerance) > 1e-9 for n in norms if tolerance))
+    path, losses, norms, made, stop = settled(terms, start, each, steps, tolerance)
     seen = []
     options = {
         "learning_rate": rates,
@@ -157,9 +166,7 @@ def test_descend_is_the_loop_in_plain_floats(run, steps, tolerance, record, ever
 )
 def test_descend_many_is_every_run_alone(terms, runs, steps, tolerance):
     """Each with its own start, rate, steps and reason."""
-    alone = [follow([terms], [w], [rate], steps, tolerance) for w, rate in runs]
-    assume(all(map(tame, alone)))
-    assume(all(abs(n - tolerance) > 1e-9 for a in alone for n in a[2] if tolerance))
+    alone = [settled([terms], [w], [rate], steps, tolerance) for w, rate in runs]
     starts, rates = (torch.tensor(c, dtype=torch.float64) for c in zip(*runs, strict=True))
     found = descend_many(objective_of([terms]), starts, rates, steps=steps, tolerance=tolerance)
     assert found.steps.tolist() == [a[3] for a in alone]
@@ -180,12 +187,13 @@ def outcome(call, *arguments, **options):
 ANYTHING = st.one_of(
     st.none(),
     st.booleans(),
-    st.integers(-(10**30), 10**30),
+    st.integers(-(10**400), 10**400),
+    st.sampled_from([2**53, 2**63 - 1, 2**63, 2**64, 10**400, -(10**400)]),
     st.floats(),
     st.text(max_size=3),
     st.binary(max_size=3),
     st.complex_numbers(),
-    st.lists(st.one_of(st.floats(), st.none(), st.integers()), max_size=3),
+    st.lists(st.one_of(st.floats(), st.none(), st.integers(), st.just(1j)), max_size=3),
     st.dictionaries(st.text(max_size=1), st.floats(), max_size=1),
     st.builds(
         lambda shape, dtype, fill: torch.full(shape, fill).to(dtype),

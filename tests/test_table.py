@@ -80,3 +80,17 @@ def test_standardised_columns():
     assert Z.mean(0).abs().max() < 1e-14
     torch.testing.assert_close(Z[:, :3].square().mean(0), torch.ones(3, dtype=torch.float64))
     assert Z[:, 3].eq(0).all()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e200, 5e307])
+def test_numbers_of_any_size_are_standardised(size):
+    """Their squares would leave the floats; the result does not depend on the unit."""
+    X = torch.tensor([[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(standardise(X * size), standardise(X))
+
+
+def test_a_number_too_large_for_the_dtype_is_named(tmp_path):
+    """Nothing becomes infinity silently."""
+    (tmp_path / "data.csv").write_text("a,kind\n1e300,x\n2,y\n")
+    with pytest.raises(ValueError, match=r"data\.csv: 1e\+300 is too large for float32"):
+        read_table(tmp_path / "data.csv", "kind", dtype=torch.float32)

@@ -64,10 +64,11 @@ def check_partials(
     """
     weights = _checked(at)
     check_whole("points", points, 1)
-    check_whole("seed", seed, 0)
+    if check_whole("seed", seed, 0) >= 2**63:
+        raise ValueError(f"`seed` must be below 2**63, got {seed}")
     if rtol is None:
         rtol = _RTOL.get(weights[0].dtype, 5e-2)
-    check_number("rtol", rtol, above=0.0)
+    rtol = check_number("rtol", rtol, above=0.0)
     label, names = _names(objective, len(weights))
     dtype = str(weights[0].dtype).removeprefix("torch.")
     generator = torch.Generator().manual_seed(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,8 @@ def ask(hand: Hand, weights: Weights) -> list[Given]:
 
 
 def _one(d: object, w: Tensor) -> Given:
+    if isinstance(d, int) and abs(d) > sys.float_info.max:
+        return Given(None, "a partial must be finite, got a whole number beyond every float")
     if isinstance(d, float | int) and not isinstance(d, bool) and w.dim() == 0:
         return Given(torch.tensor(float(d), dtype=w.dtype, device=w.device), "")
     if not isinstance(d, Tensor):

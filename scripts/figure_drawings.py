@@ -8,6 +8,7 @@ from functools import cache
 import torch
 from matplotlib.figure import Figure
 
+import figure_maps
 import figure_runs as runs
 from gd_torch import BOWL, CURVE, bowl, curve, plots, value_and_partials
 from gd_torch.plots.style import fixed, number
@@ -82,8 +83,8 @@ def learning_rates() -> Figure:
 
 def learning_rate_map() -> Figure:
     """Figure 07."""
-    starts = torch.linspace(-3, 3, 301, dtype=torch.float64)
-    rates = torch.logspace(-3, 0.5, 221, dtype=torch.float64)
+    starts = torch.linspace(-3, 3, runs.CURVE_POINTS, dtype=torch.float64)
+    rates = torch.logspace(-3, 0.5, runs.CURVE_POINTS, dtype=torch.float64)
     most = 1000
     outcomes, steps = runs.learning_rate_outcomes(starts, rates, most)
     title = "The further out the start, the smaller the largest learning rate that converges"
@@ -209,6 +210,15 @@ def matrices() -> Figure:
     return plots.matrices(nets, title=title)
 
 
+def trainability() -> Figure:
+    """Figure 17."""
+    whole, zoom = figure_maps.trainability()
+    title = (
+        "The edge between learning and being stuck is no line: enlarged, it is as ragged as before"
+    )
+    return plots.trainability_map(whole, zoom, figure_maps.stuck_from(), title=title)
+
+
 DRAWINGS: dict[str, Callable[[], Figure | Iterator[Figure]]] = {
     "01_brute_force": brute_force,
     "02_tangent": tangent,
@@ -226,4 +236,5 @@ DRAWINGS: dict[str, Callable[[], Figure | Iterator[Figure]]] = {
     "14_learning_rate_by_seed": learning_rate_by_seed,
     "15_loss_landscape": loss_landscape,
     "16_matrices": matrices,
+    "17_trainability": trainability,
 }

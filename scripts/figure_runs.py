@@ -32,6 +32,9 @@ from gd_torch.plots import Comparison, Evaluated, Outcome, Turn
 BOWL_RATE = 0.1
 STEPS = 3000
 SEEDS = 200
+CURVE_POINTS = 1024
+"""Starts, and learning rates, of the curve's map."""
+
 INPUTS, OUTPUTS = 4, 3
 
 
@@ -74,7 +77,7 @@ def learning_rate_outcomes(starts: Tensor, rates: Tensor, most: int) -> tuple[Te
     two updates have opposite signs, and is too slow otherwise.
     """
     alpha, start = (t.flatten() for t in torch.meshgrid(rates, starts, indexing="ij"))
-    runs = descend_many(curve, start, alpha, steps=most, tolerance=1e-8, stepper="eager")
+    runs = descend_many(curve, start, alpha, steps=most, tolerance=1e-8)
     slope = partials(lambda w: curve(w).sum())
     (w,) = runs.weights
     bounces = slope(w)[0] * slope(w - alpha * slope(w)[0])[0] < 0

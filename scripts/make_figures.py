@@ -49,6 +49,9 @@ def make_figures(
     import torch
     from tqdm import tqdm
 
+    import figure_maps
+
+    figure_maps.QUIET = quiet
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # tiny nets gain nothing from a second; and sums keep their order
     try:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import figure_maps
 import figure_runs
 from gd_torch import curve, descend, init_weights, plots
 
@@ -62,6 +63,25 @@ def test_learning_rate_outcomes_agree_with_single_runs():
             assert (outcomes[row, column] == converges) == alone.converged
             assert (outcomes[row, column] == diverges) == alone.stop.diverged
     assert outcomes[0].tolist() == [slow] * 3 and outcomes[3, 1] == bounces
+
+
+def test_trainability_agrees_with_single_runs(monkeypatch):
+    """A coarse map's cells are single descents; rows are W2's rates, columns W1's."""
+    monkeypatch.setattr(figure_maps, "STEPS", 50)
+    first = torch.tensor([0.1, 3.0, 100.0]).double()
+    second = torch.tensor([0.5, 30.0]).double()
+    found = figure_maps.trained(first, second)
+    assert found.losses.shape == (2, 3)
+    start, mse = init_weights((4, 4, 3), seed=0), figure_maps.standardised_mse()
+    for row, column in ((0, 0), (0, 2), (1, 1), (1, 0)):
+        pair = (float(first[column]), float(second[row]))
+        alone = descend(mse, start, learning_rate=pair, steps=50).losses[-1].item()
+        assert found.losses[row, column].item() == pytest.approx(alone, rel=1e-9)
+
+
+def test_stuck_is_measured_against_two_species_taken_for_one():
+    """One species known and the other two predicted half and half: 100 rows of 2/4, over 450."""
+    assert figure_maps.stuck_from() == pytest.approx(1 / 9)
 
 
 def test_seeds_side_by_side_are_the_single_runs(monkeypatch):

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 import command as endings
 import figure_drawings
+import figure_maps
 import figure_runs
 import figure_set
 import make_figures
@@ -52,6 +53,10 @@ def figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure_runs, "STEPS", 60)
         patch.setattr(figure_runs, "SEEDS", 6)
+        patch.setattr(figure_runs, "CURVE_POINTS", 64)
+        patch.setattr(figure_maps, "STEPS", 60)
+        patch.setattr(figure_maps, "POINTS", 12)
+        patch.setattr(figure_maps, "ZOOM_POINTS", 8)
         patch.setattr(figure_drawings, "FRAMES", (10,))
         drawn = {name: draw() for name, draw in figure_drawings.DRAWINGS.items()}
         drawn["05_descent"] = next(drawn["05_descent"])
@@ -61,8 +66,8 @@ def figures():
 
 
 def test_the_set_is_complete():
-    """Sixteen figures, each with a drawing, a caption and a text alternative; three with a page."""
-    assert tuple(figure_drawings.DRAWINGS) == NAMES and len(NAMES) == 16
+    """Seventeen figures, each with drawing, caption and text alternative; three have a page."""
+    assert tuple(figure_drawings.DRAWINGS) == NAMES and len(NAMES) == 17
     assert [e.name for e in figure_set.FIGURES if e.page] == [
         "05_descent",
         "08_surface",
@@ -131,10 +136,11 @@ def test_titles_carry_the_tutorials_numbers(figures, name, finding):
 EVERY_FORMAT = """
 import sys, torch
 from pathlib import Path
-import figure_drawings, figure_pages, figure_runs
+import figure_drawings, figure_maps, figure_pages, figure_runs
 from gd_torch import plots
 torch.set_num_threads(1)
-figure_runs.STEPS, figure_runs.SEEDS = 40, 5
+figure_runs.STEPS, figure_runs.SEEDS, figure_runs.CURVE_POINTS = 40, 5, 64
+figure_maps.STEPS, figure_maps.POINTS, figure_maps.ZOOM_POINTS = 40, 12, 8
 figure_runs._seconds = lambda work: len(work() or ()) / 1000  # the one thing that is measured
 figure_drawings.FRAMES = (0, 1, 10)
 figure_drawings.FRAME_TIMES = (1500, 500, 500, 3000)
@@ -168,7 +174,7 @@ def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
         {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
         for folder in (tmp_path / "1", tmp_path / "2")
     )
-    assert one == two and len(one) == 15 * 3 + 1 + 2
+    assert one == two and len(one) == 16 * 3 + 1 + 2
 
 
 def test_figures_are_made_where_nothing_else_can_be_written(tmp_path):
@@ -218,7 +224,7 @@ def test_without_plotly_everything_else_is_made(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--only", "17"], ["--format", "jpg"], ["--on", "02"], ["--only"], ["extra"]],
+    [["--only", "18"], ["--format", "jpg"], ["--on", "02"], ["--only"], ["extra"]],
 )
 def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments):
     """A wrong argument costs one line and writes nothing."""

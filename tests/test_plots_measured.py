@@ -115,3 +115,26 @@ def test_matrices_compare_numbers_and_times():
     assert "equal to the last bit" in left.get_title(loc="left")
     assert [bar.get_width() for bar in right.patches] == [3.0, 1.0]
     assert "3 times faster" in right.get_title(loc="left")
+
+
+def test_trainability_map_tells_learnt_from_stuck_in_grey_too():
+    """Both panels count the learnt runs, the window is marked, and no stuck colour is as dark."""
+    rates, near = torch.logspace(-1, 1, 3), torch.logspace(0, 0.4, 2)
+    losses = torch.tensor([[1, 5, 20], [2, 30, 10], [15, 50, 60]]).double() / 100
+    whole = plots.Trained(rates, rates, losses)
+    zoom = plots.Trained(near, near, torch.tensor([[0.05, 0.2], [0.2, 0.3]]).double())
+    figure = plots.trainability_map(whole, zoom, 1 / 9)
+    left, right, *_ = figure.axes
+    assert left.get_title(loc="left") == "9 runs, 44 % learnt"
+    assert right.get_title(loc="left").endswith("4 runs, 25 % learnt")
+    learnt, stuck = (mesh.get_array() for mesh in left.collections)
+    assert sorted(learnt.compressed().tolist()) == [0.01, 0.02, 0.05, 0.1]
+    assert sorted(stuck.compressed().tolist()) == [0.15, 0.2, 0.3, 0.5, 0.6]
+    corner = [(box.get_x(), box.get_y(), box.get_width()) for box in left.patches]
+    assert corner == [pytest.approx((1, 1, 10**0.4 - 1))] * 2
+    weights = torch.tensor([0.2126, 0.7152, 0.0722]).double()
+    dark, light = (
+        torch.tensor(mesh.get_cmap()(torch.linspace(0, 1, 50).numpy()))[:, :3].double() @ weights
+        for mesh in left.collections
+    )
+    assert dark.max() < light.min() - 0.1

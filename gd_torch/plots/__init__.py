@@ -14,6 +14,7 @@ from gd_torch.plots.networks import Comparison, convergence, matrices
 from gd_torch.plots.rates import learning_rates, overshoot
 from gd_torch.plots.scene import surface_page
 from gd_torch.plots.steps import Evaluated, Turn, directions, one_at_a_time
+from gd_torch.plots.trainability import Trained, trainability_map
 from gd_torch.plots.walk import descent_page
 from gd_torch.plots.writing import save, save_animation, write
 
@@ -24,6 +25,7 @@ __all__ = [
     "Grid",
     "Outcome",
     "Plane",
+    "Trained",
     "Turn",
     "basin",
     "brute_force_grids",
@@ -50,5 +52,6 @@ __all__ = [
     "surface_page",
     "tangent",
     "tangents",
+    "trainability_map",
     "write",
 ]

@@ -1,0 +1,115 @@
+"""The trainability map: which pairs of learning rates let a net learn, and a zoom into the edge."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import matplotlib as mpl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullLocator
+from torch import Tensor
+
+from gd_torch.plots import style
+
+
+class Trained(NamedTuple):
+    """Final losses over two learning rates.
+
+    Attributes:
+        first: learning rates of W1, shape (c,), evenly spaced on a log scale.
+        second: those of W2, shape (r,).
+        losses: the final MSE of every pair, shape (r, c).
+    """
+
+    first: Tensor
+    second: Tensor
+    losses: Tensor
+
+
+LEARNT = LinearSegmentedColormap.from_list("learnt", mpl.colormaps[style.MAP]([0, 0.15, 0.3, 0.5]))
+STUCK = LinearSegmentedColormap.from_list("stuck", ["#F29A4A", "#FFF6EA"])
+"""Every colour of the second is lighter than every one of the first: grey tells them apart too."""
+
+
+@style.styled
+def trainability_map(
+    whole: Trained,
+    zoom: Trained,
+    stuck: float,
+    *,
+    title: str = "Where a net learns, by the learning rates of its two matrices",
+) -> Figure:
+    """Figure 17: the final MSE over the learning rates of W1 and W2, and a zoom.
+
+    Source: after J. Sohl-Dickstein, "The boundary of neural network trainability is fractal",
+    arXiv:2402.06184 (2024); his colours are sums over a run, these are the losses at its end.
+
+    Args:
+        whole: all rates. zoom: a window inside them.
+        stuck: a run has learnt if its final MSE is below this.
+        title: the finding.
+    """
+    figure = style.new_figure(12.5, 6.4)
+    left, right = figure.subplots(1, 2)
+    both = torch.cat([whole.losses.flatten(), zoom.losses.flatten()])
+    scales = (
+        LogNorm(min(float(both.min()), 0.9 * stuck), stuck),
+        Normalize(stuck, max(float(both.max()), 1.1 * stuck)),
+    )
+    for axes, part in ((left, whole), (right, zoom)):
+        _draw(axes, part, stuck, scales)
+    (x, y), (width, height) = _corner(zoom)
+    for color, line in (("white", 4.0), (style.INK, 1.6)):
+        left.add_patch(Rectangle((x, y), width, height, fill=False, ec=color, lw=line, zorder=5))
+    _zoom_ticks(right, zoom)
+    right.spines[:].set_visible(True)
+    left.set_title(_counted(whole, stuck))
+    right.set_title(f"The window enlarged: {_counted(zoom, stuck)}")
+    low, high = (ScalarMappable(scale, look) for scale, look in zip(scales, LOOKS, strict=True))
+    style.mse_bar(figure, right, low, scales[0], "learnt: final MSE, log scale")
+    figure.colorbar(high, ax=right, label="not learnt: final MSE")
+    style.headline(figure, title)
+    return figure
+
+
+LOOKS = (LEARNT, STUCK)
+
+
+def _draw(axes: Axes, part: Trained, stuck: float, scales: tuple[LogNorm, Normalize]) -> None:
+    """One panel: the runs that learnt in one scale, the others in the other."""
+    learnt = part.losses < stuck
+    for shown, scale, look in zip((learnt, ~learnt), scales, LOOKS, strict=True):
+        losses = torch.where(shown, part.losses, torch.nan).numpy()
+        axes.pcolormesh(
+            part.first.numpy(), part.second.numpy(), losses, cmap=look, norm=scale, rasterized=True
+        )
+    axes.set(xscale="log", yscale="log", box_aspect=1)
+    x, y = part.first.tolist(), part.second.tolist()
+    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    axes.set(xlabel="learning rate of W₁", ylabel="learning rate of W₂")
+
+
+def _corner(part: Trained) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The lower left corner of a map, its width and its height."""
+    x, y = float(part.first[0]), float(part.second[0])
+    return (x, y), (float(part.first[-1]) - x, float(part.second[-1]) - y)
+
+
+def _zoom_ticks(axes: Axes, part: Trained) -> None:
+    """Plain numbers: a window may hold no power of ten."""
+    for axis, rates in ((axes.xaxis, part.first), (axes.yaxis, part.second)):
+        axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
+        axis.set_major_formatter(lambda rate, _: style.number(rate))
+        axis.set_minor_locator(NullLocator())
+        axis.set_view_interval(float(rates[0]), float(rates[-1]), ignore=True)
+
+
+def _counted(part: Trained, stuck: float) -> str:
+    """How many runs there are and how many of them learnt."""
+    share = 100 * float((part.losses < stuck).double().mean())
+    return f"{style.whole(part.losses.numel())} runs, {share:.0f} % learnt"

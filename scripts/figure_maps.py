@@ -1,0 +1,70 @@
+"""The runs of figure 17: a net trained with every pair of learning rates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gd_torch import descend_many, init_weights, load_iris, network_mse
+from gd_torch.objectives import Objective
+from gd_torch.plots import Trained
+
+STEPS = 1000
+POINTS, ZOOM_POINTS = 256, 160
+"""Learning rates along a side of the map, and of its zoom."""
+
+LIMITS = (-1.5, 4.0)
+"""log10 of the learning rates, the same for both matrices."""
+
+WINDOW = ((0.3, 0.9), (2.55, 3.15))
+"""log10 of the zoom's learning rates, of W1 and of W2."""
+
+QUIET = False
+"""No progress bar, even on a terminal."""
+
+
+def standardised_mse() -> Objective:
+    """MSE(W1, W2) on the iris data, every measurement with mean 0 and standard deviation 1."""
+    X, Y, _ = load_iris()
+    return network_mse((X - X.mean(0)) / X.std(0), Y)
+
+
+def stuck_from() -> float:
+    """1/9: the lowest MSE of a net that tells one species from the other two, and those not."""
+    Y = load_iris().Y
+    known = Y[:, 0] == 1
+    shares = Y[~known].mean(0)  # a half each
+    return float(((Y[~known] - shares) ** 2).sum() / Y.numel())
+
+
+def trained(first: Tensor, second: Tensor) -> Trained:
+    """The final MSE of the 28-weight net of seed 0 for every pair of learning rates.
+
+    Args:
+        first: learning rates of W1, shape (c,). second: those of W2, shape (r,).
+    """
+    rates = torch.stack([t.flatten() for t in torch.meshgrid(second, first, indexing="ij")], 1)
+    rates = rates.flip(1)  # (runs, 2): W1, W2
+    starts = tuple(W.expand(len(rates), *W.shape) for W in init_weights((4, 4, 3), seed=0))
+    silent = True if QUIET else None
+    with tqdm(total=len(rates), unit="run", leave=False, disable=silent) as bar:
+        runs = descend_many(
+            standardised_mse(),
+            starts,
+            rates,
+            steps=STEPS,
+            callback=lambda finished: bar.update(finished - bar.n),
+        )
+    return Trained(first, second, runs.losses.reshape(len(second), len(first)))
+
+
+def trainability() -> tuple[Trained, Trained]:
+    """The whole map and the zoom into its boundary."""
+
+    def rates(limits: tuple[float, float], points: int) -> Tensor:
+        return torch.logspace(*limits, points, dtype=torch.float64)
+
+    whole = trained(rates(LIMITS, POINTS), rates(LIMITS, POINTS))
+    first, second = (rates(limits, ZOOM_POINTS) for limits in WINDOW)
+    return whole, trained(first, second)

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+FIGURES = (".svg", ".png", ".pdf")
+
 
 def number(text: str) -> float:
     """A finite number; float() alone would take nan, inf and 1_0."""
@@ -66,6 +68,14 @@ def new_file(text: str) -> Path:
             raise argparse.ArgumentTypeError(f"must name a regular file, got {text!r:.200}")
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text:.200}: {error.strerror}") from None
+    return path
+
+
+def figure_file(text: str) -> Path:
+    """A path that a figure can be written to, in a format that its suffix names."""
+    path = new_file(text)
+    if path.suffix not in FIGURES:
+        raise argparse.ArgumentTypeError(f"must end in {', '.join(FIGURES)}, got {text!r}")
     return path
 
 

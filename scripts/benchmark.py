@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Time the steps of a descent against peers: torch.optim, NumPy by hand, JAX with optax, C by hand.
-All solve the same problem, a 4-h-3 net on iris in float32, in this process, in turns; the table
-shows medians, their spread, and the median of the ratios turn by turn. A contender's time per step
-is the difference between a long and a short run, so that setup and compiling do not count."""
+All solve the same problem, a 4-h-3 net on iris in float32, in turns; the table shows medians, their
+spread, and the median of the ratios turn by turn. A contender's time per step is the difference
+between a long and a short run, so that setup and compiling do not count; in the group "whole" it is
+all of a process, from start to end. All groups take about an hour, "whole" half of it."""
 
 EXAMPLES = """\
   pip install -c constraints.txt '.[bench]'
   python scripts/benchmark.py
-  python scripts/benchmark.py --only single --repeats 9 --json benchmark.json"""
+  python scripts/benchmark.py --only single --repeats 9 --json benchmark.json
+  python scripts/benchmark.py --only growth --figure growth.svg"""
 
-GROUPS = ("single", "lockstep", "curve", "grid")
+GROUPS = ("single", "lockstep", "curve", "grid", "growth", "whole")
 
 
 def parser() -> command.Parser:
@@ -40,6 +42,9 @@ def parser() -> command.Parser:
         default=5,
         metavar="N",
         help="turns of all contenders (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--figure", type=command.figure_file, metavar="FILE", help="growth as .svg, .png or .pdf"
     )
     command.add_output(parser)
     return parser
@@ -56,8 +61,10 @@ def main(arguments: argparse.Namespace) -> int:
         raise command.Refused("the peers are not installed: pip install '.[bench]'") from None
     from tqdm import tqdm
 
-    from peers.contests import CONTESTS
+    from peers.groups import CONTESTS
 
+    if arguments.figure and "growth" not in arguments.only:
+        raise command.Refused("--figure shows the group growth, which --only leaves out")
     chosen = [contest for group in arguments.only for contest in CONTESTS[group]()]
     silent = True if arguments.quiet else None
     rows: list[dict[str, Any]] = []
@@ -71,6 +78,11 @@ def main(arguments: argparse.Namespace) -> int:
     command.show(table(rows))
     if arguments.json:
         command.write_json(arguments.json, {"machine": machine, "rows": rows})
+    if arguments.figure:
+        from gd_torch.plots import save
+        from peers.drawing import growth
+
+        save(growth([row for row in rows if row["size"]]), arguments.figure)
     return 0
 
 
@@ -79,7 +91,7 @@ def timed(
 ) -> list[dict[str, Any]]:
     """One row per peer: medians in microseconds, and the median ratio turn by turn."""
     contenders = [contest.ours, *contest.peers]
-    for contender in contenders:  # warm up and compile, for both lengths
+    for contender in contenders if contest.warm else ():  # compile, for both lengths
         contender.seconds_a_step()
     turns = []
     for _ in range(repeats):
@@ -101,6 +113,8 @@ def timed(
                 "ratio": statistics.median(ratios),
                 "ratio_range": [min(ratios), max(ratios)],
                 "threads": contest.threads,
+                "size": contest.size,
+                "whole": contest.whole,
             }
         )
     return rows
@@ -134,16 +148,21 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def shown(microseconds: float, whole: bool) -> str:
+    """A whole process in seconds, a step in microseconds."""
+    return f"{microseconds / 1e6:.1f} s" if whole else f"{microseconds:.3g} us"
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    head = ("what", "ours", "us", "peer", "us", "peer / ours", "range")
+    head = ("what", "ours", "time", "peer", "time", "peer / ours", "range")
     cells = [
         (
             row["name"],
             row["ours"],
-            f"{row['ours_us']:.3g}",
+            shown(row["ours_us"], row["whole"]),
             row["peer"],
-            f"{row['peer_us']:.3g}",
+            shown(row["peer_us"], row["whole"]),
             f"{row['ratio']:.3g}",
             f"{row['ratio_range'][0]:.3g} to {row['ratio_range'][1]:.3g}",
         )

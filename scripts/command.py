@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from argument_types import (  # noqa: F401 - the scripts find them here
     device_name,
+    figure_file,
     new_file,
     new_folder,
     not_negative,

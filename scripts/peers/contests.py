@@ -41,12 +41,21 @@ class Contender:
 
 @dataclass(frozen=True)
 class Contest:
-    """Contenders in one group: the first is ours, the others its peers."""
+    """Contenders in one group: the first is ours, the others its peers.
+
+    Attributes:
+        size: (rows, hidden nodes) where the cost is plotted against them.
+        whole: the times are those of whole processes, not of steps.
+        warm: everyone has a turn that does not count, to compile.
+    """
 
     title: str
     threads: int
     ours: Contender
     peers: list[Contender]
+    size: tuple[int, int] | None = None
+    whole: bool = False
+    warm: bool = True
 
 
 def net(hidden: int, stepper: str, record: str = "last") -> Callable[[int], object]:
@@ -131,11 +140,3 @@ def grid() -> Contest:
 
     peer = Contender("NumPy in chunks", numpy_peer.grid, 4_000_000)
     return Contest("brute force, a point", 1, Contender("brute_force", ours, 4_000_000), [peer])
-
-
-CONTESTS: dict[str, Callable[[], list[Contest]]] = {
-    "single": lambda: [*single(2), *single(4)],
-    "lockstep": lambda: [lockstep(1024, 1600), lockstep(16384, 64)],
-    "curve": lambda: [one_curve()],
-    "grid": lambda: [grid()],
-}

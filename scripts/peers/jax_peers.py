@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from peers.problem import RATE, data, start
+from peers.problem import RATE, ROWS, data, start
 
 
-def _mse():
-    X, Y = (jnp.asarray(part.numpy()) for part in data())
+def _mse(rows):
+    X, Y = (jnp.asarray(part.numpy()) for part in data(rows))
 
     def mse(weights):
         P = jax.nn.sigmoid(jax.nn.sigmoid(X @ weights[0]) @ weights[1])
@@ -29,9 +29,9 @@ def _sums(W, H):
     return (W[:, :, None] * H[:, None, :]).sum(0)
 
 
-def _mse_transposed(product):
+def _mse_transposed(product, rows):
     """Samples along the last axis."""
-    X, Y = (jnp.asarray(part.numpy().T.copy()) for part in data())
+    X, Y = (jnp.asarray(part.numpy().T.copy()) for part in data(rows))
 
     def mse(weights):
         P = jax.nn.sigmoid(product(weights[1], jax.nn.sigmoid(product(weights[0], X))))
@@ -41,9 +41,9 @@ def _mse_transposed(product):
 
 
 @functools.cache
-def _scan(layout: str, many: bool):
+def _scan(layout: str, many: bool, rows: int):
     products = {"transposed": _product, "sums": _sums}
-    mse = _mse_transposed(products[layout]) if layout in products else _mse()
+    mse = _mse_transposed(products[layout], rows) if layout in products else _mse(rows)
     sgd = optax.sgd(RATE)
     slope = jax.vmap(jax.grad(mse)) if many else jax.grad(mse)
 
@@ -59,7 +59,7 @@ def _scan(layout: str, many: bool):
     return run
 
 
-def scan(hidden: int, steps: int, *, layout: str = "as written", runs: int = 0):
+def scan(hidden: int, steps: int, *, layout: str = "as written", runs: int = 0, rows: int = ROWS):
     """The final weights; the layout may be "transposed", or transposed with products as "sums"."""
     weights = tuple(jnp.asarray(W.numpy()) for W in start(hidden, runs))
-    return jax.block_until_ready(_scan(layout, runs > 0)(weights, steps))
+    return jax.block_until_ready(_scan(layout, runs > 0, rows)(weights, steps))

@@ -48,6 +48,15 @@ class Descents:
     steps: Tensor
     codes: Tensor
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors in a row."""
+        return [*self.weights, self.losses, self.gradient_norms, self.steps, self.codes]
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Descents:
+        """The inverse of :meth:`tensors`."""
+        return cls(tuple(tensors[:-4]), *tensors[-4:])
+
     @property
     def stop(self) -> tuple[Stop, ...]:
         """Why each run ended."""
@@ -74,6 +83,7 @@ def descend_many(
     tolerance: float = 0.0,
     stepper: Literal["auto", "eager", "fused"] = "auto",
     callback: Callable[[int], object] | None = None,
+    job: int | None = None,
 ) -> Descents:
     """Make r descents in lockstep; each is the run that ``descend`` makes alone, to rounding.
 
@@ -89,6 +99,8 @@ def descend_many(
         tolerance: a run stops once its gradient norm is below this; 0 never does.
         stepper: as for ``descend``; "auto" compiles if the work of all runs is worth it.
         callback: ``callback(finished)`` whenever runs have finished, with their number so far.
+        job: how many runs the whole job has, if these are a part of it: "auto" then decides as it
+            would for the whole, so that every part is executed in the same way.
 
     Returns:
         :class:`Descents`, in the order of ``starts``.
@@ -119,16 +131,17 @@ def descend_many(
     if not _maps(objective, weights):
         _one_by_one(objective, queue)
     else:
-        _side_by_side(objective, queue, stepper, _largest(objective, first))
+        whole = max(runs, check_whole("job", runs if job is None else job, 1))
+        _side_by_side(objective, queue, stepper, _largest(objective, first), whole)
     *ends, counts, codes, losses, norms = queue.results
     return Descents(tuple(ends), losses, norms, counts, codes)
 
 
-def _side_by_side(objective: Objective, queue: Queue, stepper: str, entries: int) -> None:
+def _side_by_side(objective: Objective, queue: Queue, stepper: str, entries: int, job: int) -> None:
     """In blocks: compiled ones that fit the cache, or eager ones that fit the memory."""
-    places = _places(queue.runs, ENTRIES, entries)
-    launches = math.ceil(queue.runs / _places(queue.runs, ROOM, entries)) * queue.steps
-    eager = launches * EAGER_LAUNCH + queue.runs * queue.steps * entries * EAGER_ENTRY
+    places = _places(job, ENTRIES, entries)
+    launches = math.ceil(job / _places(job, ROOM, entries)) * queue.steps
+    eager = launches * EAGER_LAUNCH + job * queue.steps * entries * EAGER_ENTRY
     on_cpu = queue.weights[0].device.type == "cpu"
     if stepper == "fused" or (stepper == "auto" and on_cpu and eager > COMPILING):
         try:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import launch
 from argument_types import (  # noqa: F401 - the scripts find them here
     device_name,
     figure_file,
@@ -61,6 +62,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(UNUSABLE, f"{self.prog}: error: {_one_line(message)}\n")
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave; of many processes one speaks."""
+        super().exit(status, launch.message(message) if message else None)
+
+    def print_help(self, file: Any = None) -> None:
+        """On the first process alone."""
+        if launch.rank() == 0:
+            super().print_help(file)
+
 
 def run(
     parser: Parser,
@@ -90,7 +100,8 @@ def run(
             raise
         parser.exit(1, f"{parser.prog}: error: not enough memory\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"\n{parser.prog}: interrupted; every file written is whole\n")
+        told = f"\n{parser.prog}: interrupted; every file written is whole\n"
+        parser.exit(130, None if launch.rank() else told)
     sys.exit(status)
 
 
@@ -177,6 +188,8 @@ def find_device(name: str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launch.launched():
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise Refused(f"argument --device: {name} asked for, but torch sees no CUDA device here")

@@ -1,4 +1,4 @@
-"""Train one net from many seeds with many learning rates, all side by side."""
+"""Many seeds, or many starts, times many learning rates, all descents side by side."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 import command
+import launch
+import sweep_curve
 import train
 
 if TYPE_CHECKING:
@@ -15,12 +17,18 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Train the net of train.py from many seeds with many learning rates, all descents side by side, and
-show how much is luck and how much the learning rate. A single run tells nothing about either."""
+show how much is luck and how much the learning rate. A single run tells nothing about either. Or
+descend the tutorial's curve from many starts.
+
+Each process uses one core. With torchrun the runs are shared by as many processes as you like; the
+results are the same bits."""
 
 EXAMPLES = """\
   python scripts/sweep.py
   python scripts/sweep.py --hidden 4 --rates 0.5 1 2 4 8 --seeds 100 --steps 2000
-  python scripts/sweep.py --no-standardise --figure luck.svg --json luck.json"""
+  python scripts/sweep.py --no-standardise --figure luck.svg --json luck.json
+  python scripts/sweep.py --objective curve --starts -2 2 401 --figure map.png
+  torchrun --nproc-per-node=8 scripts/sweep.py --seeds 10000"""
 
 FORMATS = (".svg", ".png", ".pdf")
 
@@ -29,6 +37,7 @@ def parser() -> command.Parser:
     """The arguments of this script."""
     parser = command.Parser(DESCRIPTION, EXAMPLES)
     add = parser.add_argument
+    add("--objective", choices=("net", "curve"), default="net", help="(default: net)")
     add("--hidden", type=command.whole(1), default=2, metavar="N", help="hidden nodes (default: 2)")
     add(
         "--rates",
@@ -45,8 +54,26 @@ def parser() -> command.Parser:
         metavar="N",
         help="start weights of the seeds 0 to N - 1 (default: 10)",
     )
+    add(
+        "--starts",
+        nargs=3,
+        default=["-2", "2", "201"],
+        metavar=("LOW", "HIGH", "N"),
+        help="of the curve: N starts from LOW to HIGH (default: -2 2 201)",
+    )
     add("--steps", type=command.whole(0), default=3000, metavar="N", help="updates (default: 3000)")
-    add("--tolerance", type=command.not_negative, default=0.0, metavar="T", help="(default: 0)")
+    add(
+        "--tolerance",
+        type=command.not_negative,
+        metavar="T",
+        help="a run has converged once its gradient norm is below T (default: 0; curve: 1e-8)",
+    )
+    add(
+        "--part",
+        type=command.whole(1),
+        metavar="N",
+        help="runs that a process makes at a time (default: 1024; curve: 65536)",
+    )
     train.add_data(parser)
     add("--figure", type=command.new_file, metavar="FILE", help="heat map as .svg, .png or .pdf")
     command.add_device(parser)
@@ -60,9 +87,24 @@ def main(arguments: argparse.Namespace) -> int:
         raise command.Refused(
             f"argument --figure: must end in {', '.join(FORMATS)}, got {arguments.figure}"
         )
+    import torch
+
+    torch.set_num_threads(1)  # where threads cut a tensor, last bits change; processes share runs
+    if arguments.objective == "curve":
+        sweep_curve.check(arguments)
+        with launch.processes(arguments, command.find_device(arguments.device)):
+            return sweep_curve.show(arguments)
     X, Y, *_ = train.load(arguments)
+    with launch.processes(arguments, X.device):
+        return show(X, Y, arguments)
+
+
+def show(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> int:
+    """Train all nets; on the first process table, JSON and heat map."""
     rates, seeds = arguments.rates, arguments.seeds
     runs = descents(X, Y, arguments)
+    if runs is None:
+        return 0
     losses = runs.losses.reshape(len(rates), seeds)
     correct = accuracies(X, Y, runs).reshape(len(rates), seeds)
     diverged = runs.diverged.reshape(len(rates), seeds)
@@ -83,12 +125,11 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def descents(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descents:
+def descents(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descents | None:
     """Every rate with every seed, rate after rate."""
     import torch
-    from tqdm import tqdm
 
-    from gd_torch import descend_many, init_weights, network_mse
+    from gd_torch import init_weights, network_mse
 
     widths = (X.shape[1], arguments.hidden, Y.shape[1])
     drawn = [
@@ -98,16 +139,7 @@ def descents(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descents:
     many = len(arguments.rates)
     starts = tuple(torch.stack(W).repeat(many, 1, 1) for W in zip(*drawn, strict=True))
     rates = torch.tensor(arguments.rates, dtype=torch.float64).repeat_interleave(arguments.seeds)
-    silent = True if arguments.quiet else None
-    with tqdm(total=len(rates), unit="run", leave=False, disable=silent) as bar:
-        return descend_many(
-            network_mse(X, Y),
-            starts,
-            rates,
-            steps=arguments.steps,
-            tolerance=arguments.tolerance,
-            callback=lambda finished: bar.update(finished - bar.n),
-        )
+    return sweep_curve.all_parts(network_mse(X, Y), starts, rates, arguments, 1024, 0.0)
 
 
 def accuracies(X: Tensor, Y: Tensor, runs: Descents) -> Tensor:

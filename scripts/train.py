@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import command
+import launch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,12 +88,36 @@ def main(arguments: argparse.Namespace) -> int:
 
     if table.X.numel() < 1 << 16:
         torch.set_num_threads(1)  # a second thread only adds waiting to products this small
+    with launch.processes(arguments, table.X.device):
+        return train_rows(table, arguments)
+
+
+def train_rows(table: Table, arguments: argparse.Namespace) -> int:
+    """Train on the rows of all processes, show, save."""
+    rows, table = len(table.X), own_part(table)
     run = train(table.X, table.Y, arguments)
-    result = summary(table, run, arguments)
+    result = summary(table, run, arguments, rows)
     command.show(report(table, run, result))
     if arguments.json:
         command.write_json(arguments.json, result)
     return 3 if run.stop.diverged else 0
+
+
+def own_part(table: Table) -> Table:
+    """The rows of this process, copied, so that those of the others can be forgotten.
+
+    Every process reads the whole file: it takes as long as one reading it and sending rows around,
+    all refuse a bad file alike, and the scaling is to the bit that of one process.
+    """
+    from gd_torch.processes import own_rows
+
+    try:
+        own = own_rows(len(table.X))
+    except ValueError as error:
+        raise command.Refused(str(error)) from None
+    if own == slice(0, len(table.X)):
+        return table
+    return table._replace(X=table.X[own].clone(), Y=table.Y[own].clone())
 
 
 def load(arguments: argparse.Namespace) -> Table:
@@ -122,7 +147,10 @@ def train(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descent:
     from tqdm import tqdm
 
     from gd_torch import descend, init_weights, network_mse
+    from gd_torch.processes import over_rows, rank_and_size
 
+    alone = rank_and_size()[1] == 1
+    mse = network_mse(X, Y)
     widths = (X.shape[1], arguments.hidden, Y.shape[1])
     every = max(1, arguments.steps // 200)
     hidden_bar = True if arguments.quiet else None  # None: silent where stderr is no terminal
@@ -133,25 +161,27 @@ def train(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descent:
             bar.update(step - bar.n)
 
         return descend(
-            network_mse(X, Y),
+            mse if alone else over_rows(mse, len(X)),
             init_weights(widths, seed=arguments.seed, dtype=X.dtype, device=X.device),
             learning_rate=arguments.learning_rate,
             steps=arguments.steps,
             tolerance=arguments.tolerance,
             record="last",
+            stepper="auto" if alone else "eager",  # an exchange cannot be compiled
             callback=show,
             callback_every=every,
         )
 
 
-def summary(table: Table, run: Descent, arguments: argparse.Namespace) -> dict[str, Any]:
+def summary(table: Table, run: Descent, arguments: argparse.Namespace, rows: int) -> dict[str, Any]:
     """Every result, ready for JSON."""
-    from gd_torch.networks import accuracy, confusion_matrix, predict
+    from gd_torch.networks import confusion_matrix, predict
+    from gd_torch.processes import added
 
-    P = predict(table.X, *run.weights)
+    counts = added(confusion_matrix(predict(table.X, *run.weights), table.Y))
     return {
         "mse": float(run.losses[-1]),
-        "accuracy": accuracy(P, table.Y),
+        "accuracy": int(counts.trace()) / rows,
         "gradient_norm": float(run.gradient_norms[-1]),
         "steps": run.steps,
         "stop": run.stop.name,
@@ -160,14 +190,14 @@ def summary(table: Table, run: Descent, arguments: argparse.Namespace) -> dict[s
         "device": str(table.X.device),
         "dtype": arguments.dtype,
         "data": str(arguments.data or "iris"),
-        "rows": len(table.X),
+        "rows": rows,
         "features": list(table.features),
         "classes": list(table.classes),
         "hidden": arguments.hidden,
         "learning_rate": arguments.learning_rate,
         "tolerance": arguments.tolerance,
         "standardise": arguments.standardise,
-        "confusion": confusion_matrix(P, table.Y).tolist(),
+        "confusion": counts.tolist(),
         "weights": {f"W{i}": W.tolist() for i, W in enumerate(run.weights, 1)},
     }
 

@@ -31,6 +31,7 @@ MODULES = [
     "descent",
     "block",
     "ensemble",
+    "processes",
     "plots",
 ]
 """From the bottom to the top; a module may import those before it."""

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from gd_torch import descend, init_weights, load_iris, network_mse
+from gd_torch import curve, descend, init_weights, load_iris, network_mse
 from gd_torch.table import standardise
 
 
@@ -44,3 +44,22 @@ def test_bad_arguments_are_one_line_and_status_2(script, tmp_path, arguments, wo
     assert done.returncode == 2 and done.stdout == ""
     assert words in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_curve_from_many_starts(script, tmp_path):
+    """Shares and median steps are those of the runs alone; the map is drawn."""
+    options = ["--objective", "curve", "--starts", "-2", "2", "9", "--rates", "0.1", "0.5", "2"]
+    options += ["--steps", "200", "--json", "c.json", "--figure", "c.png"]
+    done = script("sweep.py", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads((tmp_path / "c.json").read_text())
+    for entry, steps in zip(result["rates"], result["steps"], strict=True):
+        alone = [
+            descend(curve, w, learning_rate=entry["learning_rate"], steps=200, tolerance=1e-8)
+            for w in torch.linspace(-2, 2, 9, dtype=torch.float64)
+        ]
+        assert steps == [run.steps for run in alone]
+        assert entry["converged"] == sum(run.converged for run in alone) / 9
+        assert entry["diverged"] == sum(run.stop.diverged for run in alone) / 9
+        assert entry["converged"] + entry["stuck"] + entry["diverged"] == pytest.approx(1)
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

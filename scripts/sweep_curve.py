@@ -1,0 +1,144 @@
+"""The sweep of the curve, and how every sweep is made: part by part, over all processes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import command
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gd_torch import Descents
+    from gd_torch.objectives import Objective, Weights
+
+
+def all_parts(
+    objective: Objective,
+    starts: Weights,
+    rates: Tensor,
+    arguments: argparse.Namespace,
+    part: int,
+    tolerance: float,
+) -> Descents | None:
+    """All runs on the first process, None on the others; ``part``, ``tolerance``: defaults."""
+    from tqdm import tqdm
+
+    from gd_torch.processes import descend_parts, joined, parts
+
+    todo = parts(len(rates), arguments.part or part)
+    ends = []
+    silent = True if arguments.quiet else None
+    with tqdm(total=len(rates), unit="run", leave=False, disable=silent) as bar:
+        done = 0
+        made = descend_parts(
+            objective,
+            starts,
+            rates,
+            todo,
+            steps=arguments.steps,
+            tolerance=tolerance if arguments.tolerance is None else arguments.tolerance,
+            callback=lambda finished: bar.update(max(0, done + finished - bar.n)),
+        )
+        for runs, end in made:
+            ends.append(end)
+            done = runs.stop
+            bar.update(max(0, done - bar.n))
+    return joined(ends) if ends else None
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Turn ``--starts`` into numbers; refuse what makes no map."""
+    try:
+        low, high = (command.number(text) for text in arguments.starts[:2])
+        count = command.whole(1, 1_000_000)(arguments.starts[2])
+    except argparse.ArgumentTypeError as error:
+        raise command.Refused(f"argument --starts: {error}") from None
+    if low >= high:
+        raise command.Refused(f"argument --starts: LOW must be below HIGH, got {low:g} {high:g}")
+    arguments.starts = (low, high, count)
+    rising = all(a < b for a, b in zip(arguments.rates, arguments.rates[1:], strict=False))
+    if arguments.figure and not (rising and len(arguments.rates) > 1 and count > 1):
+        raise command.Refused("argument --figure: needs two starts and two rates that rise")
+    if arguments.figure and arguments.steps < 2:
+        raise command.Refused("argument --figure: needs --steps of at least 2")
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Descend from every start with every rate; on the first process table, JSON and map."""
+    import torch
+
+    from gd_torch import curve
+
+    where = {
+        "dtype": getattr(torch, arguments.dtype),
+        "device": command.find_device(arguments.device),
+    }
+    starts = torch.linspace(*arguments.starts, **where)
+    rates = torch.tensor(arguments.rates, dtype=torch.float64)
+    each = rates.repeat_interleave(len(starts))
+    start = starts.repeat(len(rates))
+    runs = all_parts(curve, (start,), each, arguments, 65536, 1e-8)
+    if runs is None:
+        return 0
+    outcomes = classified(runs, each.to(start))
+    shape = len(rates), len(starts)
+    outcomes, steps = outcomes.reshape(shape).cpu(), runs.steps.reshape(shape).cpu()
+    rows = [row(*parts) for parts in zip(arguments.rates, outcomes, steps, strict=True)]
+    print(report(rows, arguments))
+    if arguments.json:
+        cells = {"weights": runs.weights[0].reshape(shape).tolist(), "steps": steps.tolist()}
+        cells["outcomes"] = outcomes.tolist()
+        settings = {"starts": list(arguments.starts), "most_steps": arguments.steps}
+        command.write_json(arguments.json, {**settings, "rates": rows, **cells})
+    if arguments.figure:
+        from gd_torch.plots import learning_rate_map, save
+
+        shown = starts.cpu().double(), rates, outcomes, steps
+        save(learning_rate_map(*shown, arguments.steps), arguments.figure)
+    return 0
+
+
+def classified(runs: Descents, rates: Tensor) -> Tensor:
+    """The Outcome of every run: a run bounces if its next two updates have opposite signs."""
+    import torch
+
+    from gd_torch import curve, partials
+    from gd_torch.plots import Outcome
+
+    slope = partials(lambda w: curve(w).sum())
+    (w,) = runs.weights
+    bounces = slope(w)[0] * slope(w - rates * slope(w)[0])[0] < 0
+    outcomes = torch.where(bounces, int(Outcome.BOUNCES), int(Outcome.TOO_SLOW))
+    outcomes[runs.converged] = int(Outcome.CONVERGES)
+    outcomes[runs.diverged] = int(Outcome.DIVERGES)
+    return outcomes
+
+
+def row(rate: float, outcomes: Tensor, steps: Tensor) -> dict[str, Any]:
+    """One learning rate over all starts."""
+    from gd_torch.plots import Outcome
+
+    converged, diverged = (outcomes == o for o in (Outcome.CONVERGES, Outcome.DIVERGES))
+    return {
+        "learning_rate": rate,
+        "converged": float(converged.double().mean()),
+        "stuck": float((~converged & ~diverged).double().mean()),
+        "diverged": float(diverged.double().mean()),
+        "median_steps": int(steps[converged].median()) if converged.any() else None,
+    }
+
+
+def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
+    """The table that a person reads."""
+    low, high, count = arguments.starts
+    head = ("rate", "converged", "stuck", "diverged", "median steps")
+    lines = [f"The curve from {count} starts between {low:g} and {high:g}, {arguments.steps} steps"]
+    lines.append("".join(name.rjust(13) for name in head))
+    for entry in rows:
+        rate, *shares, steps = entry.values()
+        cells = [f"{rate:g}", *(f"{share:.1%}" for share in shares)]
+        cells.append("-" if steps is None else str(steps))
+        lines.append("".join(cell.rjust(13) for cell in cells))
+    return "\n".join(lines)

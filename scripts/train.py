@@ -104,11 +104,7 @@ def train_rows(table: Table, arguments: argparse.Namespace) -> int:
 
 
 def own_part(table: Table) -> Table:
-    """The rows of this process, copied, so that those of the others can be forgotten.
-
-    Every process reads the whole file: it takes as long as one reading it and sending rows around,
-    all refuse a bad file alike, and the scaling is to the bit that of one process.
-    """
+    """The rows of this process; each reads the file, so that all scale and refuse it alike."""
     from gd_torch.processes import own_rows
 
     try:

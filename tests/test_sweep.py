@@ -35,6 +35,11 @@ def test_every_run_is_the_one_that_train_would_make(script, tmp_path):
         (["--rates", "0.1", "nan"], "--rates: must be a finite number"),
         (["--seeds", "0"], "--seeds: must be a whole number of at least 1"),
         (["--figure", "luck.bmp"], "--figure: must end in .svg, .png, .pdf"),
+        (["--part", "0"], "--part: must be a whole number of at least 1"),
+        (["--objective", "curve", "--starts", "0", "1", "x"], "--starts: must be a whole number"),
+        (["--objective", "curve", "--starts", "1", "0", "5"], "--starts: LOW must be below HIGH"),
+        (["--objective", "curve", "--starts", "nan", "0", "5"], "--starts: must be a finite"),
+        (["--objective", "curve", "--rates", "1", "--figure", "a.svg"], "needs two starts"),
         (["--data", "x.csv"], "--data FILE and --target COLUMN go together"),
     ],
 )

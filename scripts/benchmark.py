@@ -20,8 +20,9 @@ DESCRIPTION = """\
 Time the steps of a descent against peers: torch.optim, NumPy by hand, JAX with optax, C by hand.
 All solve the same problem, a 4-h-3 net on iris in float32, in turns; the table shows medians, their
 spread, and the median of the ratios turn by turn. A contender's time per step is the difference
-between a long and a short run, so that setup and compiling do not count; in the group "whole" it is
-all of a process, from start to end. All groups take about an hour, "whole" half of it."""
+between a long and a short run, so that setup and compiling do not count; in the groups "whole"
+and "ranks" it is all of a process, from start to end. All groups take about an hour, "whole" half
+of it."""
 
 EXAMPLES = """\
   pip install -c constraints.txt '.[bench]'
@@ -29,7 +30,7 @@ EXAMPLES = """\
   python scripts/benchmark.py --only single --repeats 9 --json benchmark.json
   python scripts/benchmark.py --only growth --figure growth.svg"""
 
-GROUPS = ("single", "lockstep", "curve", "grid", "growth", "whole")
+GROUPS = ("single", "lockstep", "curve", "grid", "growth", "whole", "ranks")
 
 
 def parser() -> command.Parser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import TYPE_CHECKING, Any
 
 import command
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descents
+    from gd_torch.table import Table
 
 DESCRIPTION = """\
 Train the net of train.py from many seeds with many learning rates, all descents side by side, and
@@ -29,8 +31,6 @@ EXAMPLES = """\
   python scripts/sweep.py --no-standardise --figure luck.svg --json luck.json
   python scripts/sweep.py --objective curve --starts -2 2 401 --figure map.png
   torchrun --nproc-per-node=8 scripts/sweep.py --seeds 10000"""
-
-FORMATS = (".svg", ".png", ".pdf")
 
 
 def parser() -> command.Parser:
@@ -75,7 +75,7 @@ def parser() -> command.Parser:
         help="runs that a process makes at a time (default: 1024; curve: 65536)",
     )
     train.add_data(parser)
-    add("--figure", type=command.new_file, metavar="FILE", help="heat map as .svg, .png or .pdf")
+    add("--figure", type=command.figure_file, metavar="FILE", help="heat map as .svg, .png or .pdf")
     command.add_device(parser)
     command.add_output(parser)
     return parser
@@ -83,24 +83,24 @@ def parser() -> command.Parser:
 
 def main(arguments: argparse.Namespace) -> int:
     """Load, train all, show, save."""
-    if arguments.figure and arguments.figure.suffix not in FORMATS:
-        raise command.Refused(
-            f"argument --figure: must end in {', '.join(FORMATS)}, got {arguments.figure}"
-        )
+    if arguments.objective == "curve":
+        sweep_curve.check(arguments)
+        device = command.find_device(arguments.device)
+        work = sweep_curve.show
+    else:
+        table = train.load(arguments)
+        device = table.X.device
+        work = functools.partial(show, table)
     import torch
 
     torch.set_num_threads(1)  # where threads cut a tensor, last bits change; processes share runs
-    if arguments.objective == "curve":
-        sweep_curve.check(arguments)
-        with launch.processes(arguments, command.find_device(arguments.device)):
-            return sweep_curve.show(arguments)
-    X, Y, *_ = train.load(arguments)
-    with launch.processes(arguments, X.device):
-        return show(X, Y, arguments)
+    with launch.processes(arguments, device):
+        return work(arguments)
 
 
-def show(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> int:
+def show(table: Table, arguments: argparse.Namespace) -> int:
     """Train all nets; on the first process table, JSON and heat map."""
+    X, Y = table.X, table.Y
     rates, seeds = arguments.rates, arguments.seeds
     runs = descents(X, Y, arguments)
     if runs is None:

@@ -14,4 +14,5 @@ CONTESTS: dict[str, Callable[[], list[Contest]]] = {
     "grid": lambda: [grid()],
     "growth": growth.contests,
     "whole": whole.contests,
+    "ranks": lambda: [whole.sweep()],
 }

@@ -16,6 +16,9 @@ from peers.contests import Contender, Contest
 HERE = Path(__file__).parent
 STEPS = (1000, 10_000, 30_000, 100_000, 1_000_000)
 
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
 LONGEST = 100_000
 """Steps up to which the eager loops take part: ten times more would take minutes each time."""
 
@@ -30,9 +33,26 @@ class Whole(Contender):
         return time.perf_counter() - begin
 
 
+SWEEP = ["--seeds", "4096", "--rates", "1", "--steps", "3000", "--quiet"]
+"""A sweep of 4096 nets of 14 weights, of four parts."""
+
+
 def contests() -> list[Contest]:
     """The 28-weight net; every compiled step in a cache of its own, empty or filled."""
     return [contest(steps, cold) for cold in (True, False) for steps in STEPS]
+
+
+def sweep() -> Contest:
+    """The runs of a sweep shared by two processes, against one; a thread each."""
+    two = Whole("torchrun, 2 processes", functools.partial(swept, TORCHRUN), 3000)
+    one = Whole("1 process", functools.partial(swept, []), 3000)
+    return Contest("sweep.py, 4096 nets, 3000 steps", 1, two, [one], whole=True)
+
+
+def swept(launcher: list[str], _steps: int) -> None:
+    """The whole of sweep.py."""
+    command = [sys.executable, *launcher, str(HERE.parent / "sweep.py"), *SWEEP]
+    subprocess.run(command, check=True, env=ALONE, capture_output=True, timeout=600)
 
 
 def contest(steps: int, cold: bool) -> Contest:
@@ -52,8 +72,6 @@ def contest(steps: int, cold: bool) -> Contest:
 def process(script: str, mode: str, cold: bool, steps: int) -> None:
     """Run one of the scripts beside this one."""
     with tempfile.TemporaryDirectory() as empty:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if cold:
-            environment["TORCHINDUCTOR_CACHE_DIR"] = empty
+        environment = ALONE | ({"TORCHINDUCTOR_CACHE_DIR": empty} if cold else {})
         command = [sys.executable, str(HERE / script), str(steps), *([mode] if mode else [])]
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=600)

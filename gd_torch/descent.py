@@ -154,10 +154,16 @@ def auto(plan: Plan, kept: Record, weights: Weights) -> Descent:
         step, weights, run = march(watched, kept, weights, 0, 1)
     else:
         evaluate(watched.objective, weights)
-    origin = math.ceil((COMPILING if plan.tolerance > 0 else TRIAL) / gauge.seconds)
-    if run is None and (plan.steps - origin) * gauge.seconds > COMPILING:
+    origin = last_eager(gauge.seconds, plan.steps, plan.tolerance)
+    if run is None and origin is not None:
         return fused(plan, kept, weights, step, origin)
     return run or cast(Descent, march(plan, kept, weights, step, math.inf)[2])
+
+
+def last_eager(seconds: float, steps: int, tolerance: float) -> int | None:
+    """After which step of so many seconds "auto" compiles; None if that does not pay."""
+    origin = math.ceil((COMPILING if tolerance > 0 else TRIAL) / seconds)
+    return origin if (steps - origin) * seconds > COMPILING else None
 
 
 STEPPERS = {"auto": auto, "eager": eager, "fused": fused}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib.util
+import io
 import json
 import logging
 import math
@@ -227,12 +228,26 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     write_text(path, json.dumps(_plain(data), indent=2, allow_nan=False) + "\n")
 
 
+def write_weights(path: Path, weights: Sequence[torch.Tensor]) -> None:
+    """Write W1, W2, ... so that `torch.load(path, weights_only=True)` reads them."""
+    import torch
+
+    packed = io.BytesIO()
+    torch.save({f"W{i}": W.cpu() for i, W in enumerate(weights, 1)}, packed)
+    write_bytes(path, packed.getvalue())
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` whole or not at all: to a temporary file beside ``path``, then renamed."""
+    """Write ``text`` whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` whole or not at all: to a temporary file beside ``path``, then renamed."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

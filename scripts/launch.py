@@ -57,9 +57,9 @@ def processes(arguments: argparse.Namespace, device: torch.device) -> Iterator[N
     if rank():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         warnings.simplefilter("ignore")
-        arguments.quiet, arguments.json = True, None
-        if hasattr(arguments, "figure"):
-            arguments.figure = None
+        arguments.quiet = True
+        for name in ("json", "figure", "export"):
+            setattr(arguments, name, None)
     try:
         yield
     finally:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import command
 import launch
+from keeping import Keeper, keeping
+from run_options import add_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +33,11 @@ EXAMPLES = """\
   python scripts/train.py --hidden 2 --seed 3   14 weights, another start
   python scripts/train.py --no-standardise --learning-rate 1 --steps 3000
   python scripts/train.py --data wine.csv --target cultivar --json result.json
+  python scripts/train.py --steps 100000 --run first     keep it: a kill costs two seconds of work
+  python scripts/train.py --run first --resume           go on, to the same bits
 
-exit status: 0 trained; 1 the result could not be written; 2 unusable input; 3 it diverged"""
+exit status: 0 trained; 1 the result could not be written; 2 unusable input; 3 it diverged;
+130, 143 stopped by SIGINT or SIGTERM, with --run after saving"""
 
 
 def parser() -> command.Parser:
@@ -63,6 +68,7 @@ def parser() -> command.Parser:
         help="of the standard-normal start weights (default: 0)",
     )
     add_data(parser)
+    add_run(parser)
     command.add_device(parser)
     command.add_output(parser)
     return parser
@@ -83,23 +89,31 @@ def add_data(parser: command.Parser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Load, train, show, save."""
-    table = load(arguments)
-    import torch
+    with keeping(arguments, parser()) as keeper:
+        table = load(arguments)
+        import torch
 
-    if table.X.numel() < 1 << 16:
-        torch.set_num_threads(1)  # a second thread only adds waiting to products this small
-    with launch.processes(arguments, table.X.device):
-        return train_rows(table, arguments)
+        if table.X.numel() < 1 << 16:
+            torch.set_num_threads(1)  # a second thread only adds waiting to products this small
+        with launch.processes(arguments, table.X.device):
+            return train_rows(table, arguments, keeper)
 
 
-def train_rows(table: Table, arguments: argparse.Namespace) -> int:
+def train_rows(table: Table, arguments: argparse.Namespace, keeper: Keeper | None) -> int:
     """Train on the rows of all processes, show, save."""
     rows, table = len(table.X), own_part(table)
-    run = train(table.X, table.Y, arguments)
+    run = train(table.X, table.Y, arguments, keeper)
+    stopped = keeper.finish(run) if keeper else 0
+    if stopped:
+        return stopped
     result = summary(table, run, arguments, rows)
     command.show(report(table, run, result))
+    if keeper:
+        command.show(f"\nrun       {arguments.run}")
     if arguments.json:
         command.write_json(arguments.json, result)
+    if arguments.export:
+        command.write_weights(arguments.export, run.weights)
     return 3 if run.stop.diverged else 0
 
 
@@ -138,7 +152,9 @@ def load(arguments: argparse.Namespace) -> Table:
     return table._replace(X=standardise(table.X)) if arguments.standardise else table
 
 
-def train(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descent:
+def train(
+    X: Tensor, Y: Tensor, arguments: argparse.Namespace, keeper: Keeper | None = None
+) -> Descent:
     """One descent from the seed's start weights, with a progress bar fed by the callback."""
     from tqdm import tqdm
 
@@ -146,26 +162,34 @@ def train(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descent:
     from gd_torch.processes import over_rows, rank_and_size
 
     alone = rank_and_size()[1] == 1
-    mse = network_mse(X, Y)
     widths = (X.shape[1], arguments.hidden, Y.shape[1])
-    every = max(1, arguments.steps // 200)
+    start = init_weights(widths, seed=arguments.seed, dtype=X.dtype, device=X.device)
+    mse = network_mse(X, Y)
+    objective = mse if alone else over_rows(mse, len(X))
+    if keeper:
+        start = keeper.begin(X, Y, objective, start)
+    first = keeper.step if keeper else 0
     hidden_bar = True if arguments.quiet else None  # None: silent where stderr is no terminal
-    with tqdm(total=arguments.steps, unit="step", leave=False, disable=hidden_bar) as bar:
+    with tqdm(
+        total=arguments.steps, initial=first, unit="step", leave=False, disable=hidden_bar
+    ) as bar:
 
-        def show(step: int, loss: float, _weights: tuple[Tensor, ...]) -> None:
+        def show(step: int, loss: float, weights: tuple[Tensor, ...]) -> bool | None:
             bar.set_postfix_str(f"MSE {loss:.4f}", refresh=False)
             bar.update(step - bar.n)
+            return keeper.after(step, loss, weights) if keeper else None
 
         return descend(
-            mse if alone else over_rows(mse, len(X)),
-            init_weights(widths, seed=arguments.seed, dtype=X.dtype, device=X.device),
+            objective,
+            start,
             learning_rate=arguments.learning_rate,
             steps=arguments.steps,
             tolerance=arguments.tolerance,
             record="last",
-            stepper="auto" if alone else "eager",  # an exchange cannot be compiled
+            stepper=arguments.stepper if alone else "eager",  # an exchange cannot be compiled
             callback=show,
-            callback_every=every,
+            callback_every=keeper.every if keeper else max(1, arguments.steps // 200),
+            first_step=first,
         )
 
 

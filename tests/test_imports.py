@@ -12,6 +12,9 @@ PACKAGE = ROOT / "gd_torch"
 
 MODULES = [
     "objectives",
+    "sealed",
+    "checkpoint",
+    "runs",
     "networks",
     "columns",
     "table",

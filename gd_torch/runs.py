@@ -1,0 +1,248 @@
+"""A run directory: settings, history and checkpoint of one descent, held by one process."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gd_torch.checkpoint import Checkpoint, name_for, read_checkpoint, write_checkpoint
+from gd_torch.objectives import Weights
+from gd_torch.sealed import (
+    PARTIAL,
+    Damaged,
+    read_bounded,
+    seal,
+    sync_directory,
+    unseal,
+    write_all,
+    write_whole,
+)
+
+SETTINGS, HISTORY, LOCK = "settings.json", "history.jsonl", "lock"
+
+STATES = ("checkpoint.json", "checkpoint.raw")
+
+OURS = {LOCK, HISTORY, *(f + end for f in (SETTINGS, *STATES) for end in ("", PARTIAL))}
+"""All that a run directory consists of; nothing else is ever deleted."""
+
+PATIENCE = 0.3
+"""Seconds in which the holder of a lock has surely written down who it is."""
+
+
+class Busy(ValueError):
+    """Another process holds the run directory."""
+
+
+class Occupied(ValueError):
+    """A directory holds what must not be overwritten."""
+
+
+def new_directory(parent: Path) -> Path:
+    """Make a directory with a fresh name, today's date and a number, that no one else has made."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        directory = parent / f"{time.strftime('%Y-%m-%d')}-{number:03}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        sync_directory(parent)
+        return directory
+
+
+def has_run(directory: Path) -> bool:
+    """Whether a run has begun there: its first checkpoint, or a history."""
+    history = directory / HISTORY
+    written = history.is_symlink() or (history.exists() and history.stat().st_size > 0)
+    return written or any(os.path.lexists(directory / name) for name in STATES)
+
+
+class Run:
+    """A run directory, held by this process until it is closed or the process ends.
+
+    The kernel holds the lock, so that none outlives its process. The history is only ever appended
+    to; every checkpoint knows which part of it is its own, and going on begins by cutting off the
+    rest. So history and weights agree whenever the process is killed.
+
+    Args:
+        directory: made if there is none.
+
+    Raises:
+        Busy: another process holds it.
+        OSError: it cannot be made or written to.
+
+    >>> import tempfile, torch
+    >>> start = (torch.tensor([2.0]),)
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with Run(Path(place) / "first") as run:
+    ...         run.create({"learning_rate": 0.1}, 50, start)
+    ...         run.append({"step": 10, "loss": 0.5})
+    ...         run.save(10, (torch.tensor([1.5]),))
+    ...     with Run(Path(place) / "first") as run:
+    ...         state = run.resume(start)
+    ...         state.step, state.steps, state.weights, run.settings()
+    (10, 50, (tensor([1.5000]),), {'learning_rate': 0.1})
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.steps = 0
+        self._settings: Mapping[str, Any] = {}
+        self._history = -1
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(directory / LOCK)
+
+    def create(
+        self, settings: Mapping[str, Any], steps: int, start: Weights, *, overwrite: bool = False
+    ) -> None:
+        """Begin a run here: its settings, an empty history and a checkpoint of step 0.
+
+        Args:
+            settings: what the run is, ready for JSON.
+            steps: how many updates it shall make.
+            start: finite weights.
+            overwrite: delete a run that is here already.
+
+        Raises:
+            Occupied: there is a run and ``overwrite`` is not set, or anything that is no run.
+        """
+        foreign = sorted(set(os.listdir(self.directory)) - OURS)
+        if foreign:
+            raise Occupied(f"{self.directory}: holds {foreign[0]}, which is no part of a run")
+        if has_run(self.directory) and not overwrite:
+            raise Occupied(f"{self.directory}: holds a run already")
+        for name in (*STATES, *sorted(OURS - {LOCK, *STATES})):  # the state first: no half of a run
+            (self.directory / name).unlink(missing_ok=True)
+        fields = {"format": "gd_torch settings", "version": 1, "settings": settings}
+        write_whole(self.directory / SETTINGS, seal(fields))
+        self._settings = settings
+        self._open_history(os.O_CREAT | os.O_EXCL)
+        self.save(0, start, steps)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that the run was created with.
+
+        Raises:
+            Damaged: their file is not what was written.
+        """
+        path = self.directory / SETTINGS
+        fields = unseal(path, read_bounded(path, 1 << 16))
+        settings = fields.get("settings")
+        if fields != {"format": "gd_torch settings", "version": 1, "settings": settings}:
+            raise Damaged(path, "no settings of version 1")
+        if not isinstance(settings, dict):
+            raise Damaged(path, "its settings are no object")
+        return settings
+
+    def resume(self, like: Weights) -> Checkpoint:
+        """Go on: the checkpoint, with the history cut to what belongs to it.
+
+        Args:
+            like: tensors of the shapes, dtypes and device that the weights must have.
+
+        Raises:
+            Damaged: a file is not what was written, or does not belong to the others.
+        """
+        settings, state = self.settings(), read_checkpoint(self.directory, like)
+        if state.settings != settings:
+            raise Damaged(self.directory / name_for(like), f"does not belong to its {SETTINGS}")
+        self._settings, self.steps = settings, state.steps
+        self._open_history(0)
+        self._take_up(*state.history)
+        return state
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one line to the history; it counts from the next :meth:`save` on."""
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        try:
+            write_all(self._history, line)
+        except OSError as error:
+            error.filename = str(self.directory / HISTORY)
+            raise
+        self._length += len(line)
+        self._digest.update(line)
+
+    def save(self, step: int, weights: Weights, steps: int | None = None) -> None:
+        """Replace the checkpoint; ``steps``, if given, is how many are asked for from now on."""
+        self.steps = self.steps if steps is None else steps
+        os.fsync(self._history)  # the checkpoint must not promise lines that are not on the disk
+        history = (self._length, self._digest.hexdigest())
+        write_checkpoint(
+            self.directory, Checkpoint(self._settings, step, self.steps, history, weights)
+        )
+
+    def close(self) -> None:
+        """Let the directory go."""
+        for handle in (self._history, self._lock):
+            if handle >= 0:
+                os.close(handle)
+        self._history = self._lock = -1
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open_history(self, more: int) -> None:
+        path = self.directory / HISTORY
+        flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        if not more and (path.is_symlink() or not path.is_file()):
+            raise Damaged(path, "no regular file")
+        self._history = os.open(path, flags | more, 0o666)
+        if not stat.S_ISREG(os.fstat(self._history).st_mode):
+            raise Damaged(path, "no regular file")
+        self._length, self._digest = 0, hashlib.sha256()
+
+    def _take_up(self, length: int, digest: str) -> None:
+        """Check the part that belongs to the checkpoint, and cut off what came after it."""
+        path = self.directory / HISTORY
+        if os.fstat(self._history).st_size < length:
+            raise Damaged(path, f"shorter than the {length} bytes that its checkpoint knows of")
+        while part := os.pread(self._history, min(1 << 20, length - self._length), self._length):
+            self._digest.update(part)
+            self._length += len(part)
+        if self._digest.hexdigest() != digest:
+            raise Damaged(path, "not the history that belongs to its checkpoint")
+        os.ftruncate(self._history, length)
+
+
+def _locked(path: Path) -> int:
+    """A handle of the lock, held by this process, whose number is in the file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    until = time.monotonic() + PATIENCE
+    while True:
+        handle = os.open(path, flags, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            os.close(handle)
+            if _alive(pid) or time.monotonic() > until:
+                who = f"process {pid}" if pid.isdigit() else "another process"
+                raise Busy(f"{path.parent}: {who} is running in it") from None
+            time.sleep(0.01)
+            continue
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        return handle
+
+
+def _alive(pid: str) -> bool:
+    """Whether there is such a process; a number left by a killed holder is none."""
+    return pid.isdigit() and os.path.exists(f"/proc/{pid}")

@@ -1,0 +1,209 @@
+"""What `train.py --run` does: a run directory that is saved to, and an ending on a signal."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shlex
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import command
+import launch
+from run_options import FACTS, FRESH, OPTIONS, digest, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gd_torch import Descent
+    from gd_torch.objectives import Objective, Weights
+    from gd_torch.runs import Run
+
+UNCOMPILED = "the objective cannot be compiled"
+"""How the library's warning begins."""
+
+LARGE = 1_000_000
+"""Rows times weights from which one step takes so long that a signal is looked for after each."""
+
+
+@contextmanager
+def keeping(arguments: argparse.Namespace, parser: command.Parser) -> Iterator[Keeper | None]:
+    """A keeper where --run asks for one; every refusal of the library is one line."""
+    asked = "--resume" if arguments.resume else "--overwrite" if arguments.overwrite else ""
+    if asked and (arguments.run is None or arguments.run is FRESH):
+        raise command.Refused(f"{asked} needs the directory: --run DIR {asked}")
+    if arguments.run is None:
+        yield None
+        return
+    if launch.launched():
+        raise command.Refused("--run keeps a run of one process; leave it out under torchrun")
+    keeper = Keeper(arguments, parser)
+    from gd_torch.runs import Busy, Occupied
+    from gd_torch.sealed import Damaged
+
+    try:
+        if arguments.resume:
+            keeper.open()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", UNCOMPILED, RuntimeWarning)
+            yield keeper
+    except (Busy, Occupied, Damaged) as error:
+        raise command.Refused(str(error)) from None
+    except RuntimeWarning as error:
+        raise command.Refused(
+            f"{arguments.run}: its steps are compiled ones; here {error}"
+        ) from None
+    finally:
+        keeper.close()
+
+
+class Keeper:
+    """Saves a run while it descends, and ends it on a signal."""
+
+    def __init__(self, arguments: argparse.Namespace, parser: command.Parser) -> None:
+        where = arguments.run
+        found = any(os.path.lexists(where / f"checkpoint.{kind}") for kind in ("json", "raw"))
+        if arguments.resume and not found:
+            raise command.Refused(f"{where}: no run to resume; leave out --resume to begin one")
+        if found and not (arguments.resume or arguments.overwrite):
+            raise command.Refused(f"{where}: holds a run already: --resume or --overwrite?")
+        self.arguments, self.parser = arguments, parser
+        self.run: Run | None = None
+        self.kept: dict[str, Any] = {}
+        self.step = self.saved = self.signal = 0
+        self.begun, self.leaving = False, True
+        self.clock = time.monotonic()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def open(self) -> None:
+        """Take the directory, and from its settings what the command line left open."""
+        import torch
+
+        from gd_torch.runs import Run
+
+        self.run = Run(self.arguments.run)
+        self.kept = self.run.settings()
+        if set(self.kept) != {*OPTIONS, *FACTS}:
+            raise command.Refused(f"{self.arguments.run}: not a run of this script")
+        self.parser.set_defaults(**dict.fromkeys((*OPTIONS, "steps")))
+        given = vars(self.parser.parse_args())
+        for name, value in self.kept.items():
+            said = given.get(name)
+            said = "cuda:0" if said == "cuda" else said
+            if name in OPTIONS and said not in (None, "auto", value) and name != "data":
+                flag = "--" + name.replace("_", "-")
+                raise command.Refused(f"{flag} is {value} in {self.arguments.run}, got {said}")
+        values = {name: self.kept[name] for name in OPTIONS}
+        values["data"] = given["data"] or (values["data"] and Path(values["data"]))
+        vars(self.arguments).update(values, steps=given["steps"])
+        torch.set_num_threads(self.kept["threads"])  # the order of sums depends on it
+
+    def begin(self, X: Tensor, Y: Tensor, objective: Objective, start: Weights) -> Weights:
+        """Create the run, or read where it stands; the weights to go on from."""
+        import torch
+
+        facts = {
+            "data_sha256": digest(X, Y),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        if self.run is not None:
+            weights = self._take_up(facts, start)
+        else:
+            self._create(facts, X, objective, start)
+            weights = start
+        self.begun = True
+        rows = len(X) * sum(w.numel() for w in start)
+        self.every = 1 if rows > LARGE else math.gcd(self.arguments.record_every, 100)
+        return weights
+
+    def _create(
+        self, facts: dict[str, Any], X: Tensor, objective: Objective, start: Weights
+    ) -> None:
+        from gd_torch.runs import Run, new_directory
+
+        arguments = self.arguments
+        arguments.stepper = resolve(arguments, objective, start)
+        arguments.device = str(X.device)
+        settings = {name: getattr(arguments, name) for name in OPTIONS} | facts
+        settings["data"] = settings["data"] and str(settings["data"])
+        if arguments.run is FRESH:
+            arguments.run = new_directory(FRESH)
+        self.run = Run(arguments.run)
+        self.run.create(settings, arguments.steps, start, overwrite=arguments.overwrite)
+
+    def _take_up(self, facts: dict[str, Any], start: Weights) -> Weights:
+        where, asked = self.arguments.run, self.arguments.steps
+        if facts["data_sha256"] != self.kept["data_sha256"]:
+            raise command.Refused(f"{where}: its data were others than {self.arguments.data}")
+        if facts["torch"] != self.kept["torch"]:
+            self._say(f"{where} was begun with torch {self.kept['torch']}: bits may differ")
+        state = self.run.resume(start)
+        if asked is not None and asked < state.step:
+            raise command.Refused(f"--steps {asked}: {where} has made {state.step} steps already")
+        self.step = self.saved = state.step
+        self.arguments.steps = state.steps if asked is None else asked
+        if self.arguments.steps != state.steps:
+            self.run.save(state.step, state.weights, self.arguments.steps)
+        return state.weights
+
+    def after(self, step: int, loss: float, weights: Weights) -> bool:
+        """The callback: one line at fixed steps, a checkpoint by the clock; whether to go on."""
+        self.leaving, self.step = False, step
+        if step % self.arguments.record_every == 0:
+            self.run.append({"step": step, "loss": loss})
+        if time.monotonic() - self.clock >= self.arguments.save_every:
+            self._save(weights)
+        return not self.signal
+
+    def finish(self, run: Descent) -> int:
+        """Save the end; the exit status if a signal came before it, else 0."""
+        self.leaving, self.step = False, run.steps
+        if self.step != self.saved:
+            self._save(run.weights)
+        if run.stop.name != "CALLBACK":
+            return 0
+        self._say(self._how_to_go_on())
+        return 128 + self.signal
+
+    def close(self) -> None:
+        """Let the directory go."""
+        if self.run is not None:
+            self.run.close()
+
+    def _save(self, weights: Weights) -> None:
+        self.run.save(self.step, weights)
+        self.saved, self.clock = self.step, time.monotonic()
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        """The first signal: stop at the next callback. The second finds the default, which kills.
+
+        Before the first callback there is nothing to save, and a compiler may be at work.
+        """
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        self.signal = number
+        if self.leaving:
+            self._say(self._how_to_go_on())
+            os._exit(128 + number)
+
+    def _how_to_go_on(self) -> str:
+        where = self.arguments.run
+        if not self.begun:
+            return "stopped before the run began; nothing was changed"
+        again = f"{shlex.quote(sys.argv[0])} --run {shlex.quote(str(where))} --resume"
+        return (
+            f"stopped at step {self.saved} of {self.arguments.steps}, saved; "
+            f"go on with: python {again}"
+        )
+
+    def _say(self, line: str) -> None:
+        os.write(2, f"{self.parser.prog}: {line}\n".encode())

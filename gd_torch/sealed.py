@@ -37,16 +37,18 @@ def read_bounded(path: Path, most: int) -> bytes:
         handle = os.open(path, flags)
     except FileNotFoundError:
         raise Damaged(path, "there is no such file") from None
-    with open(handle, "rb", buffering=0) as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise Damaged(path, "not a regular file")
         if found.st_size > most:
             raise Damaged(path, f"has {found.st_size} bytes, at most {most} can be right")
         parts, left = [], most
-        while part := file.read(left):
+        while part := os.read(handle, left):
             parts.append(part)
             left -= len(part)
+    finally:
+        os.close(handle)
     return b"".join(parts)
 
 

@@ -1,0 +1,63 @@
+"""Real runs, killed, stopped, starved and misled: scripts/check_faults.py in small numbers."""
+
+import signal
+
+import pytest
+
+from check_faults import clean
+from faults.agreement import fight, memory_growth, same_bits
+from faults.kills import kill_chain, naive_chain
+from faults.signals import signal_chain
+from faults.starving import crafted_files, full_disk
+
+pytestmark = pytest.mark.fault
+
+
+def test_kills_lose_nothing(tmp_path):
+    """Ten times kill -9: every checkpoint readable, none lost, the end to the bit."""
+    counts = kill_chain(tmp_path, 10, steps=1500)
+    assert counts["kills"] == 10 and counts["chains"] >= 1 and clean(counts, "kills"), counts
+
+
+def test_a_naive_writer_does_not_survive(tmp_path):
+    """The same kills find a broken checkpoint where it is written in place."""
+    counts = naive_chain(tmp_path, 100, steps=1500)
+    assert counts["unreadable"] == 1, counts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_say_how_to_go_on(number, tmp_path):
+    """Five at random moments: status 130 or 143, one line, progress kept, the end to the bit."""
+    counts = signal_chain(tmp_path, number, 5, steps=10_000)
+    assert counts["signals"] == 5 and clean(counts, "signals"), counts
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+    """Status 1 and one line; the run goes on to the same bits once there is room."""
+    counts = full_disk(tmp_path, [0, 700, 2000])
+    assert counts["shortages"] == 6 and clean(counts, "shortages"), counts
+
+
+def test_crafted_files_are_refused_at_no_cost(tmp_path):
+    """One line, status 2, memory as of a good run; nothing is executed."""
+    counts, cost = crafted_files(tmp_path)
+    assert counts["refused"] == len(cost) >= 28 and clean(counts, "refused"), counts
+    assert max(memory for _, memory in cost.values()) < 16, cost
+
+
+def test_the_same_run_gives_the_same_bits(tmp_path):
+    """For 1, 2 and 4 threads, other hash seeds, other directories."""
+    counts = same_bits(tmp_path, 6)
+    assert counts["repeats"] == 6 and clean(counts, "repeats"), counts
+
+
+def test_six_processes_have_one_winner(tmp_path):
+    """The other five stop with status 2 and name it."""
+    counts = fight(tmp_path, 2)
+    assert counts["losers"] == 10 and clean(counts, "rounds", "losers"), counts
+
+
+@pytest.mark.parametrize(("stepper", "steps"), [("fused", 1_000_000), ("eager", 30_000)])
+def test_memory_does_not_grow(stepper, steps, tmp_path):
+    """Less than a MiB between a tenth and nine tenths of a run."""
+    assert memory_growth(tmp_path / "run", steps, stepper) < 1

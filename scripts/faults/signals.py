@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import time
 from collections import Counter
 from pathlib import Path
 
-from faults.processes import command_line, files, finish, go, saved_step, start, straight
+from faults.processes import (
+    command_line,
+    files,
+    finish,
+    go,
+    saved_step,
+    start,
+    straight,
+    wait_until,
+)
 
 NET = ("--stepper", "eager", "--record-every", "50")
 
@@ -35,10 +45,11 @@ def signal_chain(
 
 
 def one_stop(chain: Path, number: signal.Signals, drawn: random.Random, steps: int) -> Counter[str]:
-    """One process, stopped at any moment once it has read its command line."""
+    """One process, stopped at any moment once it listens, which it does before it imports torch."""
     counts = Counter[str]()
     process = start(next_line(chain, steps))
-    time.sleep(drawn.uniform(0.3, 4.0))
+    wait_until(process, lambda: listens(process.pid))
+    time.sleep(drawn.uniform(0, 4))
     seen = last_recorded(chain)
     began = time.monotonic()
     process.send_signal(number)
@@ -56,6 +67,12 @@ def one_stop(chain: Path, number: signal.Signals, drawn: random.Random, steps: i
     counts["step told wrongly"] = int("--resume" in err and not agrees(err, chain))
     counts["over a second"] = int(waited > 1)
     return counts
+
+
+def listens(pid: int) -> bool:
+    """Whether the process has a handler for SIGTERM."""
+    found = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return found is not None and bool(int(found[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def next_line(chain: Path, steps: int) -> list[str]:

@@ -175,7 +175,9 @@ class Keeper:
         return 128 + self.signal
 
     def close(self) -> None:
-        """Let the directory go."""
+        """Let the directory go; what is left is to exit, with the status that is settled."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # Python's own ending would bring back SIGINT's
         if self.run is not None:
             self.run.close()
 

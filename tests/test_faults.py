@@ -1,12 +1,14 @@
 """Real runs, killed, stopped, starved and misled: scripts/check_faults.py in small numbers."""
 
 import signal
+import time
 
 import pytest
 
 from check_faults import clean
 from faults.agreement import fight, memory_growth, same_bits
 from faults.kills import kill_chain, naive_chain
+from faults.processes import command_line, finish, saved_step, start, wait_until
 from faults.signals import signal_chain
 from faults.starving import crafted_files, full_disk
 
@@ -30,6 +32,23 @@ def test_signals_save_and_say_how_to_go_on(number, tmp_path):
     """Five at random moments: status 130 or 143, one line, progress kept, the end to the bit."""
     counts = signal_chain(tmp_path, number, 5, steps=10_000)
     assert counts["signals"] == 5 and clean(counts, "signals"), counts
+
+
+def test_a_second_signal_kills_at_once(tmp_path):
+    """While the first one waits for a long step and a long save; the old checkpoint stays."""
+    process = start(
+        command_line(
+            tmp_path / "run", "--hidden", "100000", "--steps", "1000", "--record-every", "1"
+        )
+    )
+    history = tmp_path / "run" / "history.jsonl"
+    assert wait_until(process, lambda: history.exists() and history.stat().st_size > 0)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    status, out, err = finish(process)
+    assert (status, out, err) == (-signal.SIGTERM, "", "")
+    assert saved_step(tmp_path / "run", 100_000) >= 0
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):

@@ -104,7 +104,7 @@ def seal(fields: Mapping[str, Any], raw: bytes = b"") -> bytes:
     >>> print(seal({"step": 3}).decode()[:35])
     {
      "step": 3,
-     "sha256": "c383bc1
+     "sha256": "c383bc1d2
     """
     members = (f" {_json(name)}: {_json(value)}" for name, value in fields.items())
     body = raw + ("{\n" + ",\n".join(members)).encode("ascii")

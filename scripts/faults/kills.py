@@ -49,7 +49,7 @@ def kill_chain(
     expected = straight(place / "straight", steps, *net)
     chain, number = place / "chain-0", 0
     while counts["kills"] < kills:
-        counts += one_life(command_line, chain, drawn, steps, net)
+        counts.update(one_life(command_line, chain, drawn, steps, net))
         if counts["ended"] > number:
             counts["other bits"] += files(chain) != expected
             number += 1
@@ -67,7 +67,7 @@ def naive_chain(place: Path, most: int, *, steps: int = 4000, seed: int = 0) -> 
     drawn, counts = random.Random(seed), Counter[str]()
     while counts["kills"] < most and not counts["unreadable"]:
         chain = place / f"naive-{counts['ended']}"
-        counts += one_life(naive_line, chain, drawn, steps, NET)
+        counts.update(one_life(naive_line, chain, drawn, steps, NET))
     return counts
 
 

@@ -32,7 +32,7 @@ def signal_chain(
     expected = straight(place / "straight", steps, *NET)
     chain = place / "chain-0"
     while counts["signals"] < times:
-        counts += one_stop(chain, number, drawn, steps)
+        counts.update(one_stop(chain, number, drawn, steps))
         if counts["ended"] > counts["chains"]:
             counts["other bits"] += files(chain) != expected
             counts["chains"] += 1

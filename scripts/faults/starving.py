@@ -33,7 +33,7 @@ def full_disk(place: Path, limits: list[int], *, steps: int = 60) -> Counter[str
             directory = place / f"{limit}-{origin is None}"
             if origin:
                 shutil.copytree(origin, directory)
-            counts += one_shortage(directory, limit, steps, expected)
+            counts.update(one_shortage(directory, limit, steps, expected))
     return counts
 
 

@@ -105,7 +105,8 @@ def one_life(
     moment = "inside a save" if (chain / "checkpoint.json.partial").exists() else "between saves"
     counts[moment if save_time(chain) != stamp else "in the start-up"] = 1
     try:
-        counts["lost"] = int(before is not None and saved_step(chain) < before)
+        after = saved_step(chain)
+        counts["lost"] = int(before is not None and after < before)
     except Damaged:
         counts["unreadable"] = 1
     return counts

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Literal, cast
 
+import torch
+
 from gd_torch.arguments import (
     Number,
     check_learning_rates,
@@ -96,11 +98,13 @@ def descend(
     check_whole("steps", steps, 0)
     check_whole("callback_every", callback_every, 1)
     check_number("tolerance", tolerance, least=0.0)
-    if stepper not in STEPPERS:
+    if not isinstance(stepper, str) or stepper not in STEPPERS:
         raise ValueError(f"`stepper` must be 'auto', 'eager' or 'fused', got {stepper!r}")
     check_whole("first_step", first_step, 0)
     if first_step > steps:
         raise ValueError(f"`first_step` must be at most `steps`, {steps}, got {first_step}")
+    pairs = zip(rates, weights, strict=True)  # a rate beyond the dtype's range is infinite there
+    rates = tuple(a if a <= torch.finfo(w.dtype).max else math.inf for a, w in pairs)
     plan = Plan(objective, rates, steps, tolerance, callback, callback_every, first_step)
     return STEPPERS[stepper](plan, Record(record), weights)
 

@@ -76,7 +76,7 @@ class Record:
             raise ValueError(
                 f"`record` must be 'all', 'last' or a whole number of at least 1, got {record!r}"
             )
-        self.every = record
+        self.every = min(record, 2**62)  # a step's number has 64 bits
         self.points: list[Weights] = []
         self.numbers: list[tuple[int, float, float]] = []
         self.blocks: list[Weights] = []

@@ -223,6 +223,14 @@ AT_ONCE = [
     ("benchmark.py", ["--repeats", "0"], "--repeats: must be a whole number"),
     ("benchmark.py", ["--only", "all"], "--only: invalid choice: 'all'"),
     ("benchmark.py", ["--json", "folder"], "--json: must name a file"),
+    ("benchmark.py", ["--figure", "growth.gif"], "--figure: must end in .svg, .png, .pdf"),
+    ("check_faults.py", ["--kills", "-1"], "--kills: must be a whole number"),
+    ("check_faults.py", ["--only", "all"], "--only: invalid choice: 'all'"),
+    ("train.py", ["--resume"], "--resume needs the directory: --run DIR --resume"),
+    ("train.py", ["--run", "folder", "--resume"], "no run to resume"),
+    ("train.py", ["--run", "ok.csv"], "--run: must name a directory"),
+    ("train.py", ["--run", "a", "--resume", "--overwrite"], "not allowed with argument --resume"),
+    ("train.py", ["--export", "folder"], "--export: must name a file"),
 ]
 
 

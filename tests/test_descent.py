@@ -421,3 +421,18 @@ def test_steps_kept_until_a_look_are_few_for_large_weights():
     start = torch.ones(1 << 17, dtype=torch.float64)
     descend(objective, start, learning_rate=0.1, steps=40, record="last", stepper="eager")
     assert len(places) <= 20  # memory that was let go is taken again
+
+
+@pytest.mark.parametrize("stepper", ["eager", "fused"])
+def test_a_rate_beyond_the_dtype_is_infinite_there(stepper):
+    """1e40 in float32: the first update would be infinite, so the run ends at its start."""
+    start = torch.ones((), dtype=torch.float32)
+    run = descend(lambda w: w * w, start, learning_rate=1e40, steps=10, stepper=stepper)
+    assert (run.stop, run.steps, float(run.weights[0])) == (Stop.WEIGHT, 0, 1.0)
+
+
+def test_a_period_beyond_every_count_records_the_ends():
+    """record=2**70 is no error in any stepper: the start and the last point are kept."""
+    for stepper in ("eager", "fused"):
+        run = descend(bowl, (1.0, 1.0), learning_rate=0.1, steps=3, record=2**70, stepper=stepper)
+        assert run.recorded_steps.tolist() == [0, 3]

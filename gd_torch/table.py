@@ -73,7 +73,7 @@ def as_table(
     Y = torch.nn.functional.one_hot(torch.frombuffer(codes, dtype=torch.int64), len(classes))
     device = torch.get_default_device() if device is None else device
     X = given.to(device, dtype, copy=True)
-    if not bool(X.isfinite().all()):
+    if not X.is_meta and not bool(X.isfinite().all()):
         largest = numbers[int(given.abs().argmax())]
         raise OverflowError(f"{largest:g} is too large for {str(dtype).removeprefix('torch.')}")
     return Table(X, Y.to(device, dtype), features, classes)

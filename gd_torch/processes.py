@@ -122,6 +122,15 @@ def _handed_over(
     return got
 
 
+def agreed(todo: list[range]) -> list[range]:
+    """What rank 0 says is to do, on every process."""
+    told = [todo]
+    if rank_and_size()[1] > 1:
+        with _others():
+            dist.broadcast_object_list(told, 0)
+    return told[0]
+
+
 # ---------------------------------------------------------------- rows
 
 

@@ -100,7 +100,7 @@ class Run:
         self._settings: Mapping[str, Any] = {}
         self._history = -1
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(directory / LOCK)
+        self._lock = locked(directory / LOCK)
 
     def create(
         self, settings: Mapping[str, Any], steps: int, start: Weights, *, overwrite: bool = False
@@ -222,7 +222,7 @@ class Run:
         os.ftruncate(self._history, length)
 
 
-def _locked(path: Path) -> int:
+def locked(path: Path) -> int:
     """A handle of the lock, held by this process, whose number is in the file."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     until = time.monotonic() + PATIENCE

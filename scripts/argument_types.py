@@ -71,6 +71,13 @@ def new_file(text: str) -> Path:
     return path
 
 
+def directory(text: str) -> Path:
+    """A folder, there or to be made."""
+    if not text or (os.path.lexists(text) and not os.path.isdir(text)):
+        raise argparse.ArgumentTypeError(f"must name a directory, got {text!r}")
+    return Path(text)
+
+
 def figure_file(text: str) -> Path:
     """A path that a figure can be written to, in a format that its suffix names."""
     path = new_file(text)

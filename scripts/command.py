@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import launch
 from argument_types import (  # noqa: F401 - the scripts find them here
     device_name,
+    directory,
     figure_file,
     new_file,
     new_folder,

@@ -42,7 +42,7 @@ def add_run(parser: command.Parser) -> None:
         "--run",
         nargs="?",
         const=FRESH,
-        type=_directory,
+        type=command.directory,
         metavar="DIR",
         help="keep settings, history and checkpoint in DIR; without a name in a fresh runs/DATE-N",
     )
@@ -63,12 +63,6 @@ def add_run(parser: command.Parser) -> None:
         metavar="SECONDS",
         help="time between two checkpoints, at least (default: 2)",
     )
-
-
-def _directory(text: str) -> Path:
-    if not text or (os.path.lexists(text) and not os.path.isdir(text)):
-        raise argparse.ArgumentTypeError(f"must name a directory, got {text!r}")
-    return Path(text)
 
 
 def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import command
 import launch
 import sweep_curve
+import sweep_parts
 import train
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ EXAMPLES = """\
   python scripts/sweep.py --hidden 4 --rates 0.5 1 2 4 8 --seeds 100 --steps 2000
   python scripts/sweep.py --no-standardise --figure luck.svg --json luck.json
   python scripts/sweep.py --objective curve --starts -2 2 401 --figure map.png
-  torchrun --nproc-per-node=8 scripts/sweep.py --seeds 10000"""
+  torchrun --nproc-per-node=8 scripts/sweep.py --seeds 10000
+  python scripts/sweep.py --seeds 10000 --run luck             keep finished parts
+  python scripts/sweep.py --seeds 10000 --run luck --resume    go on after a kill"""
 
 
 def parser() -> command.Parser:
@@ -76,6 +79,7 @@ def parser() -> command.Parser:
     )
     train.add_data(parser)
     add("--figure", type=command.figure_file, metavar="FILE", help="heat map as .svg, .png or .pdf")
+    sweep_parts.add_run(parser)
     command.add_device(parser)
     command.add_output(parser)
     return parser
@@ -83,6 +87,7 @@ def parser() -> command.Parser:
 
 def main(arguments: argparse.Namespace) -> int:
     """Load, train all, show, save."""
+    sweep_parts.complete(arguments)
     if arguments.objective == "curve":
         sweep_curve.check(arguments)
         device = command.find_device(arguments.device)
@@ -139,7 +144,7 @@ def descents(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descents | 
     many = len(arguments.rates)
     starts = tuple(torch.stack(W).repeat(many, 1, 1) for W in zip(*drawn, strict=True))
     rates = torch.tensor(arguments.rates, dtype=torch.float64).repeat_interleave(arguments.seeds)
-    return sweep_curve.all_parts(network_mse(X, Y), starts, rates, arguments, 1024, 0.0)
+    return sweep_parts.all_parts(network_mse(X, Y), starts, rates, arguments, X, Y)
 
 
 def accuracies(X: Tensor, Y: Tensor, runs: Descents) -> Tensor:

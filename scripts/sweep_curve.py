@@ -1,4 +1,4 @@
-"""The sweep of the curve, and how every sweep is made: part by part, over all processes."""
+"""The sweep of the curve: from many starts with many learning rates."""
 
 from __future__ import annotations
 
@@ -6,46 +6,12 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 import command
+from sweep_parts import all_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descents
-    from gd_torch.objectives import Objective, Weights
-
-
-def all_parts(
-    objective: Objective,
-    starts: Weights,
-    rates: Tensor,
-    arguments: argparse.Namespace,
-    part: int,
-    tolerance: float,
-) -> Descents | None:
-    """All runs on the first process, None on the others; ``part``, ``tolerance``: defaults."""
-    from tqdm import tqdm
-
-    from gd_torch.processes import descend_parts, joined, parts
-
-    todo = parts(len(rates), arguments.part or part)
-    ends = []
-    silent = True if arguments.quiet else None
-    with tqdm(total=len(rates), unit="run", leave=False, disable=silent) as bar:
-        done = 0
-        made = descend_parts(
-            objective,
-            starts,
-            rates,
-            todo,
-            steps=arguments.steps,
-            tolerance=tolerance if arguments.tolerance is None else arguments.tolerance,
-            callback=lambda finished: bar.update(max(0, done + finished - bar.n)),
-        )
-        for runs, end in made:
-            ends.append(end)
-            done = runs.stop
-            bar.update(max(0, done - bar.n))
-    return joined(ends) if ends else None
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -79,14 +45,14 @@ def show(arguments: argparse.Namespace) -> int:
     rates = torch.tensor(arguments.rates, dtype=torch.float64)
     each = rates.repeat_interleave(len(starts))
     start = starts.repeat(len(rates))
-    runs = all_parts(curve, (start,), each, arguments, 65536, 1e-8)
+    runs = all_parts(curve, (start,), each, arguments)
     if runs is None:
         return 0
     outcomes = classified(runs, each.to(start))
     shape = len(rates), len(starts)
     outcomes, steps = outcomes.reshape(shape).cpu(), runs.steps.reshape(shape).cpu()
     rows = [row(*parts) for parts in zip(arguments.rates, outcomes, steps, strict=True)]
-    print(report(rows, arguments))
+    command.show(report(rows, arguments))
     if arguments.json:
         cells = {"weights": runs.weights[0].reshape(shape).tolist(), "steps": steps.tolist()}
         cells["outcomes"] = outcomes.tolist()

@@ -35,6 +35,7 @@ MODULES = [
     "block",
     "ensemble",
     "processes",
+    "finished",
     "plots",
 ]
 """From the bottom to the top; a module may import those before it."""

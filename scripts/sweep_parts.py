@@ -1,0 +1,114 @@
+"""How a sweep is made: part by part, over all processes, its finished parts kept and taken up."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import command
+import launch
+from run_options import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gd_torch import Descents
+    from gd_torch.finished import Finished
+    from gd_torch.objectives import Objective, Weights
+
+OPTIONS = (
+    "objective", "hidden", "rates", "seeds", "starts", "steps", "tolerance", "part", "standardise",
+    "dtype", "device",
+)  # fmt: skip
+"""What makes a sweep the same sweep, beside its data."""
+
+PART, TOLERANCE = {"net": 1024, "curve": 65536}, {"net": 0.0, "curve": 1e-8}
+"""The defaults of --part and --tolerance."""
+
+
+def add_run(parser: command.Parser) -> None:
+    """--run, --resume and --overwrite."""
+    add = parser.add_argument
+    add("--run", type=command.directory, metavar="DIR", help="keep finished parts in DIR")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--resume", action="store_true", help="go on with the sweep in DIR")
+    what.add_argument("--overwrite", action="store_true", help="delete the sweep in DIR first")
+
+
+def complete(arguments: argparse.Namespace) -> None:
+    """Fill in what depends on the objective; refuse flags that need a directory."""
+    if (arguments.resume or arguments.overwrite) and arguments.run is None:
+        asked = "--resume" if arguments.resume else "--overwrite"
+        raise command.Refused(f"{asked} needs the directory: --run DIR {asked}")
+    if arguments.part is None:
+        arguments.part = PART[arguments.objective]
+    if arguments.tolerance is None:
+        arguments.tolerance = TOLERANCE[arguments.objective]
+
+
+def all_parts(
+    objective: Objective,
+    starts: Weights,
+    rates: Tensor,
+    arguments: argparse.Namespace,
+    *data: Tensor,
+) -> Descents | None:
+    """All runs on the first process, None on the others; data: what the objective closes over."""
+    from tqdm import tqdm
+
+    from gd_torch.processes import agreed, descend_parts, joined, parts
+
+    every = parts(len(rates), arguments.part)
+    with _kept(arguments, starts, data) as kept:
+        found = {part: kept.read(part, starts) for part in every} if kept else {}
+        ends = {part: runs for part, runs in found.items() if runs is not None}
+        todo = agreed([part for part in every if part not in ends])
+        silent = True if arguments.quiet else None
+        before = done = len(rates) - sum(len(part) for part in todo)
+        with tqdm(total=len(rates), initial=before, unit="run", leave=False, disable=silent) as bar:
+            made = descend_parts(
+                objective,
+                starts,
+                rates,
+                todo,
+                steps=arguments.steps,
+                tolerance=arguments.tolerance,
+                callback=lambda finished: bar.update(max(0, done + finished - bar.n)),
+            )
+            for part, runs in made:
+                ends[part] = runs
+                if kept:
+                    kept.write(part, runs)
+                done += len(part)
+                bar.update(max(0, done - bar.n))
+    return joined([ends[part] for part in every]) if launch.rank() == 0 else None
+
+
+@contextmanager
+def _kept(
+    arguments: argparse.Namespace, starts: Weights, data: tuple[Tensor, ...]
+) -> Iterator[Finished | None]:
+    """The directory of --run, on the first process; its refusals are one line."""
+    if arguments.run is None or launch.rank():
+        yield None
+        return
+    import torch
+
+    from gd_torch.finished import Finished
+    from gd_torch.runs import Busy, Occupied
+    from gd_torch.sealed import Damaged
+
+    settings: dict[str, Any] = {name: getattr(arguments, name) for name in OPTIONS}
+    settings |= {"device": str(starts[0].device), "data": digest(*data), "torch": torch.__version__}
+    try:
+        kept = Finished(
+            arguments.run, settings, resume=arguments.resume, overwrite=arguments.overwrite
+        )
+        try:
+            yield kept
+        finally:
+            kept.close()
+    except (Busy, Occupied, Damaged) as error:
+        raise command.Refused(str(error)) from None

@@ -1,0 +1,125 @@
+"""Sweeps that survive: finished parts are kept, and a sweep goes on to the same bits."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT
+
+from gd_torch import curve, descend_many
+from gd_torch.finished import Finished
+from gd_torch.runs import Busy, Occupied
+from gd_torch.sealed import Damaged
+
+START = torch.tensor([1.9, 1.0, 1e9], dtype=torch.float64)
+RUNS = descend_many(curve, START, 0.1, steps=5)
+PART = range(3)
+SWEEP = ["sweep.py", "--seeds", "12", "--rates", "1", "3", "--steps", "300", "--part", "5"]
+
+
+def test_a_part_is_read_to_the_bit(tmp_path):
+    """Also of a run that diverged, whose loss is no number."""
+    kept = Finished(tmp_path / "sweep", {"rates": (0.1, 0.2)})
+    kept.write(PART, RUNS)
+    found = kept.read(PART, (START,))
+    for ours, theirs in zip(found.tensors(), RUNS.tensors(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+    assert kept.read(range(3, 6), (START,)) is None
+    kept.close()
+
+
+def test_every_flip_and_every_truncation_of_a_part_is_refused(tmp_path):
+    """A bit anywhere in the file, or its end missing."""
+    kept = Finished(tmp_path, {})
+    kept.write(PART, RUNS)
+    (path,) = tmp_path.glob("part-*")
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for wrong in (
+            whole[:place],
+            whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :],
+        ):
+            path.write_bytes(wrong)
+            with pytest.raises(Damaged):
+                kept.read(PART, (START,))
+    path.write_bytes(whole)
+    assert kept.read(PART, (START,)) is not None
+    kept.close()
+
+
+def test_a_part_of_another_sweep_or_of_other_runs_is_refused(tmp_path):
+    """Settings and place are in every file, so that files cannot be mixed up."""
+    one, two = Finished(tmp_path / "one", {"seed": 1}), Finished(tmp_path / "two", {"seed": 2})
+    one.write(PART, RUNS)
+    (path,) = (tmp_path / "one").glob("part-*")
+    for wrong in (tmp_path / "two" / path.name, tmp_path / "one" / "part-0000003-0000006"):
+        wrong.write_bytes(path.read_bytes())
+    with pytest.raises(Damaged, match="no part of this sweep"):
+        two.read(PART, (START,))
+    with pytest.raises(Damaged, match="no part of this sweep"):
+        one.read(range(3, 6), (START,))
+    one.close()
+    two.close()
+
+
+def test_what_is_there_is_not_overwritten_unless_asked(tmp_path):
+    """Neither a sweep, nor one of other settings, nor anything else."""
+    kept = Finished(tmp_path, {"seed": 1})
+    kept.write(PART, RUNS)
+    with pytest.raises(Busy, match=str(os.getpid())):
+        Finished(tmp_path, {"seed": 1})
+    kept.close()
+    with pytest.raises(Occupied, match="holds a sweep already"):
+        Finished(tmp_path, {"seed": 1})
+    with pytest.raises(Occupied, match=r"seed is 1 in .* got 2"):
+        Finished(tmp_path, {"seed": 2}, resume=True)
+    Finished(tmp_path, {"seed": 1}, resume=True).close()
+    assert len(list(tmp_path.glob("part-*"))) == 1
+    Finished(tmp_path, {"seed": 2}, overwrite=True).close()
+    assert not list(tmp_path.glob("part-*"))
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(Occupied, match=r"letter\.txt, which is no part"):
+        Finished(tmp_path, {"seed": 1}, overwrite=True)
+
+
+def test_a_sweep_goes_on_where_it_stopped(script, tmp_path):
+    """Only the missing part is made again, and every number is the one of a sweep in one go."""
+    assert script(*SWEEP, "--json", "whole.json").returncode == 0
+    first = script(*SWEEP, "--run", "kept", "--json", "first.json")
+    assert first.returncode == 0, first.stderr
+    parts = sorted((tmp_path / "kept").glob("part-*"))
+    assert len(parts) == 5
+    ages = [part.stat().st_mtime_ns for part in parts]
+    parts[2].unlink()
+    again = script(*SWEEP, "--run", "kept", "--resume", "--json", "again.json")
+    assert again.returncode == 0, again.stderr
+    newer = [part.stat().st_mtime_ns > age for part, age in zip(parts, ages, strict=True)]
+    assert newer == [False, False, True, False, False]
+    texts = {(tmp_path / f"{name}.json").read_text() for name in ("whole", "first", "again")}
+    assert len(texts) == 1 and again.stdout == first.stdout
+    other = script(*SWEEP, "--hidden", "3", "--run", "kept", "--resume")
+    assert other.returncode == 2 and "hidden is 2 in kept, got 3" in other.stderr
+    taken = script(*SWEEP, "--run", "kept")
+    assert taken.returncode == 2 and "holds a sweep already" in taken.stderr
+
+
+@pytest.mark.fault
+def test_a_sweep_killed_at_any_time_goes_on_to_the_same_numbers(script, tmp_path):
+    """kill -9, four times over; what was finished is kept."""
+    sweep = [*SWEEP[:-1], "1"]
+    assert script(*sweep, "--json", "whole.json").returncode == 0
+    command = [sys.executable, str(ROOT / "scripts" / sweep[0]), *sweep[1:], "--run", "kept"]
+    for kept in (2, 7, 12, 18):
+        resume = ["--resume"] if (tmp_path / "kept" / "settings.json").exists() else []
+        process = subprocess.Popen([*command, *resume], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        while len(list(tmp_path.glob("kept/part-*"))) < kept and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+    assert script(*sweep, "--run", "kept", "--resume", "--json", "end.json").returncode == 0
+    assert (tmp_path / "end.json").read_text() == (tmp_path / "whole.json").read_text()

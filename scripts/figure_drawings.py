@@ -213,9 +213,7 @@ def matrices() -> Figure:
 def trainability() -> Figure:
     """Figure 17."""
     whole, zoom = figure_maps.trainability()
-    title = (
-        "The edge between learning and being stuck is no line: enlarged, it is as ragged as before"
-    )
+    title = "Where a net learns ends in a cloud of single runs; enlarged, it is a cloud still"
     return plots.trainability_map(whole, zoom, figure_maps.stuck_from(), title=title)
 
 

@@ -130,11 +130,14 @@ FIGURES = (
     Entry(
         "17_trainability", "png", False,
         "The 28-weight net after 1000 steps, for 65 536 pairs of learning rates of W1 and W2, and "
-        "25 600 more in a window on the edge. Learnt: an MSE below 1/9, the lowest of a net "
+        "36 864 more in a window on the edge. Learnt: an MSE below 1/9, the lowest of a net "
         "that cannot tell two of the species apart. Standardised iris data, seed 0; after "
         "J. Sohl-Dickstein, arXiv:2402.06184 (2024).",
-        "Two square maps with log axes. A dark blue island of medium rates, where the net learns, "
-        "lies in pale orange, where it does not; the island's upper edge is a cloud of single "
-        "points, and so is the window on it that the second map enlarges.",
+        "Two square maps with log axes. Where the net learns, grey for slow to dark blue for low, "
+        "is bounded by pale orange, where it does not; the upper edge is a cloud of single points, "
+        "and so is the window on it that the second map enlarges.",
     ),
 )  # fmt: skip
+
+LONG = ("17_trainability",)
+"""Figures that take a minute or more each; reproduce.py leaves them out."""

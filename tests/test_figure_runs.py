@@ -72,11 +72,12 @@ def test_trainability_agrees_with_single_runs(monkeypatch):
     second = torch.tensor([0.5, 30.0]).double()
     found = figure_maps.trained(first, second)
     assert found.losses.shape == (2, 3)
-    start, mse = init_weights((4, 4, 3), seed=0), figure_maps.standardised_mse()
+    start = init_weights((4, 4, 3), seed=0, dtype=torch.float32)
+    mse = figure_maps.standardised_mse()
     for row, column in ((0, 0), (0, 2), (1, 1), (1, 0)):
         pair = (float(first[column]), float(second[row]))
         alone = descend(mse, start, learning_rate=pair, steps=50).losses[-1].item()
-        assert found.losses[row, column].item() == pytest.approx(alone, rel=1e-9)
+        assert found.losses[row, column].item() == pytest.approx(alone, rel=1e-4)
 
 
 def test_stuck_is_measured_against_two_species_taken_for_one():

@@ -99,8 +99,9 @@ def read_checkpoint(directory: Path, like: Weights) -> Checkpoint:
     fields = unseal(path, data, raw)
     if fields.get("format") != FORMAT:
         raise Damaged(path, f"no {FORMAT}")
-    if fields.get("version") != VERSION:
-        raise Damaged(path, f"format version {fields.get('version')!r}, {VERSION} is read here")
+    version = fields.get("version")
+    if type(version) is not int or version != VERSION:
+        raise Damaged(path, f"format version {version!r:.50}, {VERSION} is read here")
     if tuple(fields) != FIELDS:
         raise Damaged(path, "its members are not those of a checkpoint")
     settings, step, steps, history = (fields[name] for name in FIELDS[2:6])

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from gd_torch.guards import overruns
 from gd_torch.layout import LANES, PRODUCTS, LongAxisLast, large_products
 
 KEPT = 64
@@ -105,6 +106,8 @@ def _compile(
             while len(_COMPILED) >= KEPT:
                 _COMPILED.pop(next(iter(_COMPILED)))
             _COMPILED[key] = compile_fx_inner(graph, fake)
+    if overruns(_COMPILED[key], _names(_COMPILED[key]), inputs, len(arguments)):
+        raise Untraceable("a generated kernel writes beyond its buffer")
     return _record(_COMPILED[key], inputs)
 
 
@@ -160,10 +163,16 @@ def _lift_constants(graph: torch.fx.GraphModule, by_rows: bool) -> list[Tensor]:
 # ---------------------------------------------------------------- launches
 
 
+def _names(compiled: Any) -> dict[str, Any]:
+    """The globals of the generated wrapper, through which it allocates and launches."""
+    wrapper = compiled.current_callable
+    found: dict[str, Any] = getattr(wrapper, "__func__", wrapper).__globals__
+    return found
+
+
 def _record(compiled: Any, inputs: list[Tensor]) -> tuple[list[Launch], list[Tensor]]:
     """Run the generated wrapper once, noting each kernel launch and each buffer it allocates."""
-    wrapper = compiled.current_callable
-    names = getattr(wrapper, "__func__", wrapper).__globals__
+    names = _names(compiled)
     launches: list[Launch] = []
     buffers: list[Tensor] = []
 

@@ -155,7 +155,8 @@ def losses_by_seed(hidden: int) -> tuple[Tensor, Tensor]:
     """
     many = torch.func.vmap(iris_mse())
     starts = stacked_starts(hidden, range(SEEDS))
-    run = descend(lambda W1, W2: many(W1, W2).sum(), starts, learning_rate=1.0, steps=STEPS)
+    total = lambda W1, W2: many(W1, W2).sum()  # noqa: E731
+    run = descend(total, starts, learning_rate=1.0, steps=STEPS, stepper="eager")
     shown = torch.linspace(0, 1, 120).mul(torch.tensor(STEPS + 1.0).log()).exp().round().long() - 1
     shown = shown.unique()
     losses = torch.stack([many(*(w[step] for w in run.path)) for step in shown])

@@ -15,6 +15,7 @@ from gd_torch import Stop, bowl, curve, descend, init_weights, load_iris, networ
 from gd_torch import descent as descent_module
 from gd_torch.fused import SLOTS
 from gd_torch.gauge import Gauge
+from gd_torch.guards import overruns
 
 X, Y, _ = load_iris()
 MSE = network_mse(X, Y)
@@ -383,3 +384,34 @@ def test_without_a_compiler_the_run_is_eager_with_one_warning(tmp_path):
     )
     assert done.stdout == "50 STEPS\n", done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
+
+
+def test_a_kernel_that_writes_beyond_its_buffer_is_never_launched():
+    """The seeds' nets on one axis: torch 2.13 generates such a kernel, and the run is eager."""
+    each = torch.func.vmap(MSE)
+    nets = [init_weights((4, 2, 3), seed=seed) for seed in range(200)]
+    start = tuple(torch.stack(W) for W in zip(*nets, strict=True))
+    options = {"learning_rate": 1.0, "steps": 20}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run = descend(lambda *W: each(*W).sum(), start, stepper="fused", **options)
+    eager = descend(lambda *W: each(*W).sum(), start, stepper="eager", **options)
+    assert_same(run, eager, rtol=1e-9)
+    assert all("beyond its buffer" in str(each.message) for each in told)
+
+
+def test_guards_see_a_write_beyond_a_buffer():
+    """One entry too many, in a state tensor or in a buffer of its own; and none."""
+
+    def compiled(tensors, beyond):
+        (state,) = tensors
+        own = names["empty_strided_cpu"]((2, 3), (1, 2), torch.float64)
+        for tensor, more in ((state, beyond[0]), (own, beyond[1])):
+            tensor.as_strided((6 + more,), (1,)).zero_()
+
+    names = {"empty_strided_cpu": None}
+    state = torch.ones(6, dtype=torch.float64)
+    for beyond in ((0, 0), (1, 0), (0, 1)):
+        found = overruns(lambda t, b=beyond: compiled(t, b), names, [state], 1)
+        assert found == any(beyond)
+    assert bool((state == 1).all())

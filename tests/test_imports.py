@@ -28,6 +28,7 @@ MODULES = [
     "gauge",
     "stepping",
     "transition",
+    "guards",
     "layout",
     "kernel",
     "fused",

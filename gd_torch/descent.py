@@ -50,7 +50,8 @@ def descend(
 
     All partials of a step are taken at the same point, by autograd. Divergence is a result, not an
     error: at the first loss, partial or next weight that is not finite the run stops before that
-    update and keeps the last finite weights. No graph outlives its step.
+    update and keeps the last finite weights; to find such a weight the objective may be evaluated
+    up to 63 times beyond it. No graph outlives its step.
 
     Source: A. Cauchy, "Methode generale pour la resolution des systemes d'equations simultanees",
     Comptes rendus 25 (1847); the tutorial, parts 1 to 3.

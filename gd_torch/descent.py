@@ -23,7 +23,7 @@ from gd_torch.partials import evaluate
 from gd_torch.record import Descent, Record
 from gd_torch.stepping import Callback, Plan, march
 
-COMPILING = 4.4
+COMPILING = 3.6
 """Seconds of eager steps ahead from which "auto" compiles: about what compiling takes."""
 
 TRIAL = 0.13
@@ -69,9 +69,9 @@ def descend(
         stepper: how a step is executed. "eager" evaluates the objective anew at every step; "fused"
             traces and compiles one step, at a cost of seconds, and then launches it in a row,
             about a hundred times faster for small objectives; it must not branch on a weight or
-            draw random numbers. "auto" compiles if more than about 4 seconds of eager steps lie
-            ahead (35 000 of a small net), as counted from the operations of the first one: after
-            some 1000 of them, or after those 4 seconds where a tolerance may end the run. Compiled
+            draw random numbers. "auto" compiles if more than some 3.6 s of eager steps lie ahead
+            (30 000 of a small net), as counted from the operations of the first one: after
+            some 1000 of them, or after those 3.6 s where a tolerance may end the run. Compiled
             steps are for the CPU; what cannot be compiled runs eagerly, with one RuntimeWarning.
         callback: ``callback(step, loss, weights)`` after every ``callback_every`` updates, with
             the loss at ``weights`` (copies); returning False stops the run.

@@ -26,7 +26,7 @@ ENTRIES = 1 << 17
 ROOM = 1 << 24
 """The same where blocks only have to fit in memory."""
 
-EAGER_LAUNCH, EAGER_ENTRY, COMPILING = 4e-4, 1.5e-8, 6.0
+EAGER_LAUNCH, EAGER_ENTRY, COMPILING = 4e-4, 1.5e-8, 5.0
 """Rough seconds: of a step of a block run eagerly, per entry of it, and of compiling."""
 
 

@@ -156,10 +156,10 @@ def test_auto_gives_identical_bits_every_time(monkeypatch):
 @pytest.mark.parametrize(
     ("objective", "start", "steps", "compiles"),
     [
-        (curve, 1.9, 30_000, False),
+        (curve, 1.9, 20_000, False),
         (curve, 1.9, 90_000, True),
-        (MSE, init_weights((4, 4, 3)), 30_000, False),
-        (MSE, init_weights((4, 4, 3)), 50_000, True),
+        (MSE, init_weights((4, 4, 3)), 20_000, False),
+        (MSE, init_weights((4, 4, 3)), 40_000, True),
         (MSE, init_weights((4, 1024, 3)), 1000, False),
         (MSE, init_weights((4, 1024, 3)), 5000, True),
     ],

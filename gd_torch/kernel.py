@@ -19,7 +19,14 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gd_torch.guards import overruns
-from gd_torch.layout import LANES, PRODUCTS, LongAxisLast, large_products
+from gd_torch.layout import (
+    ALIGNED,
+    LANES,
+    PRODUCTS,
+    LongAxisLast,
+    columns_aligned,
+    large_products,
+)
 
 KEPT = 64
 """Compiled functions kept in the process, by their trace: other data, starts and rates fit them."""
@@ -52,7 +59,7 @@ class Kernel:
         self.arguments = tuple(arguments)
         before = [tensor.clone() for tensor in self.arguments]
         try:
-            with torch.no_grad(), _quiet(), _uncollected():
+            with torch.no_grad(), _undisturbed():
                 self.launches, self._buffers = _compile(function, self.arguments, leading)
         except Exception as error:
             first = str(error).strip().splitlines()
@@ -94,7 +101,8 @@ def _compile(
     fakes = FakeTensorMode()
     fake = [fakes.from_tensor(tensor) for tensor in inputs]
     table = {**select_decomp_table(), **PRODUCTS}
-    with fakes, _unprobed(), config.patch({"realize_cpu_opcount_threshold": 10}):
+    settings = {"realize_cpu_opcount_threshold": 10, **({} if by_rows else ALIGNED)}
+    with fakes, _unprobed(), config.patch(settings):
         threads = torch.get_num_threads()
         key = (graph.code, leading, threads, *((t.shape, t.stride(), t.dtype) for t in inputs))
         if key not in _COMPILED:
@@ -153,7 +161,7 @@ def _lift_constants(graph: torch.fx.GraphModule, by_rows: bool) -> list[Tensor]:
             tall = (
                 not by_rows and tensor.dim() >= 2 and tensor.shape[-1] < LANES <= tensor.shape[-2]
             )
-            constants.append(tensor.mT.contiguous().mT if tall else tensor)
+            constants.append(columns_aligned(tensor) if tall else tensor)
         node.replace_all_uses_with(lifted[key])
         graph.graph.erase_node(node)
     graph.graph.eliminate_dead_code()
@@ -221,26 +229,20 @@ def _record(compiled: Any, inputs: list[Tensor]) -> tuple[list[Launch], list[Ten
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Inductor's import makes a million objects, none of them garbage: looking takes 0.6 s of 1.9."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+def _undisturbed() -> Iterator[None]:
+    """What tracing logs and warns of is an answer here, not news; and no search for garbage.
 
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What tracing logs and warns of is an answer here, not news."""
+    Inductor's import makes a million objects, none of them garbage: looking takes 0.6 s of 1.9.
+    """
     logger = logging.getLogger("torch._inductor")
-    level = logger.level
+    level, collecting = logger.level, gc.isenabled()
     logger.setLevel(logging.CRITICAL)
+    gc.disable()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        if collecting:
+            gc.enable()

@@ -25,6 +25,17 @@ FEW = 64
 LANES = 16
 """A last axis shorter than this is too short to fill vector registers."""
 
+LINE = 64
+"""Bytes of a cache line; a vector that lies across two of them takes two loads."""
+
+ALIGNED = {
+    "comprehensive_padding": True,
+    "disable_padding_cpu": False,
+    "padding_alignment_bytes": LINE,
+    "padding_stride_threshold": 63,
+}
+"""Inductor's settings by which each row of a buffer, if longer than 63 entries, starts a line."""
+
 
 def _large(a: Tensor, b: Tensor) -> bool:
     """Whether the BLAS library is quicker than loops for this product."""
@@ -38,11 +49,24 @@ def large_products(graph: torch.fx.GraphModule) -> bool:
     return any(_large(*(x.meta["val"] for x in node.args)) for node in products)
 
 
+def columns_aligned(table: Tensor) -> Tensor:
+    """The same matrix stored column by column, each column at the start of a cache line."""
+    entries = LINE // table.element_size()
+    rows, columns = table.shape[-2:]
+    pitch = -(-rows // entries) * entries
+    columnwise = table.new_empty(*table.shape[:-2], columns, pitch)[..., :rows].mT
+    return columnwise.copy_(table)
+
+
 def _product(a: Tensor, b: Tensor) -> Any:
-    """A matrix product as sums of products, the longer of its two sides innermost."""
+    """A matrix product as sums of products, the longer of its two sides innermost.
+
+    A product of a few long sums is left as it is: its longest axis is the one summed over.
+    """
     if _large(a, b):
         return NotImplemented
-    if a.shape[-2] > b.shape[-1]:
+    rows, inner, columns = *a.shape[-2:], b.shape[-1]
+    if rows > columns and not (rows < inner and rows * columns <= FEW):
         return _contract(b.mT, a.mT).mT
     return _contract(a, b)
 

@@ -16,6 +16,8 @@ from gd_torch import descent as descent_module
 from gd_torch.fused import SLOTS
 from gd_torch.gauge import Gauge
 from gd_torch.guards import overruns
+from gd_torch.kernel import Kernel
+from gd_torch.layout import LINE, columns_aligned
 
 X, Y, _ = load_iris()
 MSE = network_mse(X, Y)
@@ -415,3 +417,25 @@ def test_guards_see_a_write_beyond_a_buffer():
         found = overruns(lambda t, b=beyond: compiled(t, b), names, [state], 1)
         assert found == any(beyond)
     assert bool((state == 1).all())
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(150, 4), (64, 3), (65, 1), (16, 15)])
+def test_columns_are_stored_at_the_start_of_cache_lines(rows, columns, dtype):
+    table = torch.randn(rows, columns, dtype=dtype)
+    stored = columns_aligned(table)
+    assert torch.equal(stored, table)
+    across, along = stored.stride(1) * stored.element_size(), stored.stride(0)
+    assert (across % LINE, along) == (0, 1) and across - rows * stored.element_size() < LINE
+
+
+def test_buffers_of_the_net_and_its_data_start_at_cache_lines():
+    """Neither the rows of the data nor of what is computed from them lie across two of them."""
+
+    def step(W1, W2):
+        W1.copy_(torch.func.grad(MSE)(W1, W2))
+
+    kernel = Kernel(step, init_weights((4, 4, 3)))
+    tensors = (t for _, arguments in kernel.launches for t in arguments)
+    tall = [t for t in tensors if isinstance(t, torch.Tensor) and max(t.shape, default=0) == 150]
+    strides = [max(t.stride()) * t.element_size() for t in tall]
+    assert len(tall) > 3 and not any(stride % LINE for stride in strides)

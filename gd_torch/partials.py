@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gd_torch.arguments import Number, as_weights, check_scalar
+from gd_torch.engine import backward
 from gd_torch.objectives import Objective, Weights
 
 
@@ -64,18 +64,7 @@ def evaluate(objective: Objective, weights: Weights) -> tuple[Tensor, Weights]:
             "`objective` must depend on a weight through torch operations: its value has no "
             "gradient (detached, turned into a number, or constant?)"
         )
-    slopes = torch.autograd.grad(
-        (value,), leaves, (_one(value.dtype, value.device),), allow_unused=True
+    slopes = backward(value, leaves)
+    return value.detach(), tuple(
+        [torch.zeros_like(w) if d is None else d for w, d in zip(weights, slopes, strict=True)]
     )
-    unused = [d is None for d in slopes]
-    if any(unused):
-        slopes = tuple(
-            torch.zeros_like(w) if d is None else d for w, d in zip(weights, slopes, strict=True)
-        )
-    return value.detach(), slopes
-
-
-@functools.cache
-def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The slope of a value along itself, made once."""
-    return torch.ones((), dtype=dtype, device=device)

@@ -21,6 +21,7 @@ MODULES = [
     "iris",
     "closed_form",
     "arguments",
+    "engine",
     "partials",
     "checking",
     "brute_force",

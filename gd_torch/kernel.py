@@ -22,9 +22,9 @@ from gd_torch.guards import overruns
 from gd_torch.layout import (
     ALIGNED,
     LANES,
-    PRODUCTS,
     LongAxisLast,
     columns_aligned,
+    decompositions,
     large_products,
 )
 
@@ -100,7 +100,7 @@ def _compile(
     inputs = [*arguments, *_lift_constants(graph, by_rows)]
     fakes = FakeTensorMode()
     fake = [fakes.from_tensor(tensor) for tensor in inputs]
-    table = {**select_decomp_table(), **PRODUCTS}
+    table = {**select_decomp_table(), **decompositions(by_rows)}
     settings = {"realize_cpu_opcount_threshold": 10, **({} if by_rows else ALIGNED)}
     with fakes, _unprobed(), config.patch(settings):
         threads = torch.get_num_threads()

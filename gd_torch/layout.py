@@ -6,6 +6,8 @@ are written out, and every buffer is laid out so that the rows fill the vector r
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import torch
@@ -16,11 +18,14 @@ aten = torch.ops.aten
 UNROLL = 8
 """Inner dimensions up to this are written out as a sum of products."""
 
-SMALL = 1 << 22
-"""Products of at most so many multiplications are written out too."""
+SMALL = 1 << 17
+"""Products of at most so many multiplications are written out too, and all skinny ones."""
 
 FEW = 64
-"""As are products of at most so many entries, each the sum over a long axis."""
+"""A product of at most so many entries, each the sum over a long axis, is left as it lies."""
+
+MANY = 64
+"""So many rows fill vector registers: a product is laid out with its rows innermost."""
 
 LANES = 16
 """A last axis shorter than this is too short to fill vector registers."""
@@ -40,7 +45,7 @@ ALIGNED = {
 def _large(a: Tensor, b: Tensor) -> bool:
     """Whether the BLAS library is quicker than loops for this product."""
     rows, inner, columns = *a.shape[-2:], b.shape[-1]
-    return inner > UNROLL and rows * columns > FEW and rows * inner * columns > SMALL
+    return min(rows, inner, columns) > UNROLL and rows * inner * columns > SMALL
 
 
 def large_products(graph: torch.fx.GraphModule) -> bool:
@@ -58,15 +63,15 @@ def columns_aligned(table: Tensor) -> Tensor:
     return columnwise.copy_(table)
 
 
-def _product(a: Tensor, b: Tensor) -> Any:
-    """A matrix product as sums of products, the longer of its two sides innermost.
+def _product(a: Tensor, b: Tensor, enough: float = MANY) -> Any:
+    """A matrix product as sums of products; rows innermost if they are many or the longer side.
 
     A product of a few long sums is left as it is: its longest axis is the one summed over.
     """
     if _large(a, b):
         return NotImplemented
     rows, inner, columns = *a.shape[-2:], b.shape[-1]
-    if rows > columns and not (rows < inner and rows * columns <= FEW):
+    if rows >= min(columns + 1, enough) and not (rows < inner and rows * columns <= FEW):
         return _contract(b.mT, a.mT).mT
     return _contract(a, b)
 
@@ -82,8 +87,14 @@ def _contract(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-PRODUCTS = {aten.mm.default: _product, aten.bmm.default: _product}
-"""The decompositions to trace with."""
+PRODUCTS = (aten.mm.default, aten.bmm.default)
+"""The operations that multiply matrices."""
+
+
+def decompositions(by_rows: bool) -> dict[Any, Any]:
+    """What to trace products with; among large ones, which want rows, many rows are not enough."""
+    product = functools.partial(_product, enough=math.inf) if by_rows else _product
+    return dict.fromkeys(PRODUCTS, product)
 
 
 class LongAxisLast(torch.fx.Interpreter):

@@ -439,3 +439,29 @@ def test_buffers_of_the_net_and_its_data_start_at_cache_lines():
     tall = [t for t in tensors if isinstance(t, torch.Tensor) and max(t.shape, default=0) == 150]
     strides = [max(t.stride()) * t.element_size() for t in tall]
     assert len(tall) > 3 and not any(stride % LINE for stride in strides)
+
+
+@pytest.mark.parametrize(
+    ("widths", "by_blas"), [((4, 512, 3), False), ((784, 32, 10), True), ((4, 16, 16, 3), False)]
+)
+def test_skinny_products_are_loops_over_rows_and_bulky_ones_go_to_blas(widths, by_blas):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(150, widths[0], generator=generator)
+    weights = [torch.randn(m, n, generator=generator) / m for m, n in itertools.pairwise(widths)]
+
+    def step(*weights):
+        def loss(*weights):
+            outputs = inputs
+            for W in weights:
+                outputs = torch.sigmoid(outputs @ W)
+            return outputs.square().mean()
+
+        slopes = torch.func.grad(loss, tuple(range(len(weights))))(*weights)
+        for W, d in zip(weights, slopes, strict=True):
+            W.copy_(d)
+
+    kernel = Kernel(step, weights)
+    tensors = [t for t in kernel._buffers if t.dim() == 2 and 150 in t.shape]
+    assert (len(kernel.launches) > 1) == by_blas
+    if not by_blas:  # every table of 150 rows but the inputs and weights lies column by column
+        assert all(t.stride(t.shape.index(150)) == 1 for t in tensors)

@@ -14,5 +14,5 @@ CONTESTS: dict[str, Callable[[], list[Contest]]] = {
     "grid": lambda: [grid()],
     "growth": growth.contests,
     "whole": whole.contests,
-    "ranks": lambda: [whole.sweep()],
+    "ranks": lambda: [whole.sweep(3000), whole.sweep(10_000)],
 }

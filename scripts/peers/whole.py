@@ -33,7 +33,7 @@ class Whole(Contender):
         return time.perf_counter() - begin
 
 
-SWEEP = ["--seeds", "4096", "--rates", "1", "--steps", "3000", "--quiet"]
+SWEEP = ["--seeds", "4096", "--rates", "1", "--quiet", "--steps"]
 """A sweep of 4096 nets of 14 weights, of four parts."""
 
 
@@ -42,16 +42,16 @@ def contests() -> list[Contest]:
     return [contest(steps, cold) for cold in (True, False) for steps in STEPS]
 
 
-def sweep() -> Contest:
+def sweep(steps: int) -> Contest:
     """The runs of a sweep shared by two processes, against one; a thread each."""
-    two = Whole("torchrun, 2 processes", functools.partial(swept, TORCHRUN), 3000)
-    one = Whole("1 process", functools.partial(swept, []), 3000)
-    return Contest("sweep.py, 4096 nets, 3000 steps", 1, two, [one], whole=True)
+    two = Whole("torchrun, 2 processes", functools.partial(swept, TORCHRUN), steps)
+    one = Whole("1 process", functools.partial(swept, []), steps)
+    return Contest(f"sweep.py, 4096 nets, {steps} steps", 1, two, [one], whole=True)
 
 
-def swept(launcher: list[str], _steps: int) -> None:
+def swept(launcher: list[str], steps: int) -> None:
     """The whole of sweep.py."""
-    command = [sys.executable, *launcher, str(HERE.parent / "sweep.py"), *SWEEP]
+    command = [sys.executable, *launcher, str(HERE.parent / "sweep.py"), *SWEEP, str(steps)]
     subprocess.run(command, check=True, env=ALONE, capture_output=True, timeout=600)
 
 

@@ -1,7 +1,7 @@
 """Trace one in-place function of tensors, compile it, and launch its kernels with nothing between.
 
-This is the only module that touches interfaces of torch that are not public: `make_fx` with a
-decomposition table, Inductor's `compile_fx_inner`, and the names in the wrapper it generates.
+What it uses of torch is not public: `make_fx` with a decomposition table, Inductor's settings and
+`compile_fx_inner`, and the names in the wrapper it generates. No other module but `engine` does so.
 Whoever uses it must be ready for :class:`Untraceable`, and must check the first results.
 """
 
@@ -232,7 +232,7 @@ def _record(compiled: Any, inputs: list[Tensor]) -> tuple[list[Launch], list[Ten
 def _undisturbed() -> Iterator[None]:
     """What tracing logs and warns of is an answer here, not news; and no search for garbage.
 
-    Inductor's import makes a million objects, none of them garbage: looking takes 0.6 s of 1.9.
+    Inductor's import keeps 340 000 objects, nearly all it makes: looking takes 0.6 s of its 1.9.
     """
     logger = logging.getLogger("torch._inductor")
     level, collecting = logger.level, gc.isenabled()

@@ -21,8 +21,8 @@ Time the steps of a descent against peers: torch.optim, NumPy by hand, JAX with 
 All solve the same problem, a 4-h-3 net on iris in float32, in turns; the table shows medians, their
 spread, and the median of the ratios turn by turn. A contender's time per step is the difference
 between a long and a short run, so that setup and compiling do not count; in the groups "whole"
-and "ranks" it is all of a process, from start to end. All groups take about an hour, "whole" half
-of it."""
+and "ranks" it is all of a process, from start to end. All groups take about an hour, "whole" and
+"ranks" most of it."""
 
 EXAMPLES = """\
   pip install -c constraints.txt '.[bench]'

@@ -18,6 +18,7 @@ from gd_torch.objectives import Weights
 from gd_torch.sealed import (
     PARTIAL,
     Damaged,
+    about,
     read_bounded,
     seal,
     sync_directory,
@@ -164,18 +165,16 @@ class Run:
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one line to the history; it counts from the next :meth:`save` on."""
         line = (json.dumps(record, allow_nan=False) + "\n").encode()
-        try:
+        with about(self.directory / HISTORY):
             write_all(self._history, line)
-        except OSError as error:
-            error.filename = str(self.directory / HISTORY)
-            raise
         self._length += len(line)
         self._digest.update(line)
 
     def save(self, step: int, weights: Weights, steps: int | None = None) -> None:
         """Replace the checkpoint; ``steps``, if given, is how many are asked for from now on."""
         self.steps = self.steps if steps is None else steps
-        os.fsync(self._history)  # the checkpoint must not promise lines that are not on the disk
+        with about(self.directory / HISTORY):
+            os.fsync(self._history)  # a checkpoint must not promise lines that are not on the disk
         history = (self._length, self._digest.hexdigest())
         write_checkpoint(
             self.directory, Checkpoint(self._settings, step, self.steps, history, weights)
@@ -219,7 +218,8 @@ class Run:
             self._length += len(part)
         if self._digest.hexdigest() != digest:
             raise Damaged(path, "not the history that belongs to its checkpoint")
-        os.ftruncate(self._history, length)
+        with about(path):
+            os.ftruncate(self._history, length)
 
 
 def locked(path: Path) -> int:
@@ -238,8 +238,13 @@ def locked(path: Path) -> int:
                 raise Busy(f"{path.parent}: {who} is running in it") from None
             time.sleep(0.01)
             continue
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        try:
+            with about(path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            os.close(handle)
+            raise
         return handle
 
 

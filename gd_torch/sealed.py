@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,22 +60,33 @@ def write_whole(path: Path, data: bytes) -> None:
     processes must not write the same file at once.
 
     Raises:
-        OSError: it could not be written; the file is as it was, and nothing is left beside it.
+        OSError: it could not be written; the file is as it was, or the new one of which only the
+            name may not have reached the disk, and nothing is left beside it.
     """
     beside = path.with_name(path.name + PARTIAL)
     beside.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(beside, flags, 0o666)
     try:
-        try:
-            write_all(handle, data)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        os.replace(beside, path)
-        sync_directory(path.parent)
-    except OSError as error:
+        with about(path):
+            try:
+                write_all(handle, data)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(beside, path)
+            sync_directory(path.parent)
+    except OSError:
         beside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Name the file in an OSError, which does not where only its handle was used."""
+    try:
+        yield
+    except OSError as error:
         error.filename = str(path)
         raise
 

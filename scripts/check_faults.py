@@ -33,7 +33,7 @@ def parser() -> command.Parser:
     for name, default, what in (
         ("kills", 300, "kill -9 over a chain of runs"),
         ("signals", 100, "of each of SIGINT and SIGTERM"),
-        ("limits", 20, "sizes at which the disk is full"),
+        ("limits", 20, "limits on the size of files"),
         ("repeats", 20, "of one run, for 1, 2 and 4 threads in turns"),
         ("rounds", 20, "of six processes for one directory"),
         ("steps", 1_000_000, "of the run whose memory is watched"),
@@ -96,17 +96,22 @@ def check_signals(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
 
 
 def check_disk(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
-    """A limit on file sizes at every size that a run of 60 steps meets."""
-    from faults.starving import full_disk
+    """A limit on file sizes at every size that a run of 60 steps meets; a tmpfs of every size."""
+    from faults.disks import can_mount, limited_files, small_tmpfs
 
     limits = [2400 * i // arguments.limits for i in range(arguments.limits)]
-    counts = full_disk(place, limits)
-    yield "full disk", counts, clean(counts, "shortages")
+    counts = limited_files(place / "limited", limits)
+    yield "file size limit", counts, clean(counts, "shortages")
+    if can_mount():
+        counts = small_tmpfs(place / "tmpfs")
+        yield "full disk", counts, clean(counts, "shortages")
+    else:
+        yield "full disk: may not mount", {"shortages": 0}, True
 
 
 def check_files(place: Path, _arguments: argparse.Namespace) -> Iterator[Row]:
     """Crafted files: refused, in less than a second and no memory beyond a good run's."""
-    from faults.starving import crafted_files
+    from faults.crafted import crafted_files
 
     counts, cost = crafted_files(place)
     seconds, memory = (max(column) for column in zip(*cost.values(), strict=True))

@@ -7,10 +7,11 @@ import pytest
 
 from check_faults import clean
 from faults.agreement import fight, memory_growth, same_bits
+from faults.crafted import crafted_files
+from faults.disks import can_mount, limited_files, small_tmpfs
 from faults.kills import kill_chain, naive_chain
 from faults.processes import command_line, finish, saved_step, start, wait_until
 from faults.signals import signal_chain
-from faults.starving import crafted_files, full_disk
 
 pytestmark = pytest.mark.fault
 
@@ -51,10 +52,17 @@ def test_a_second_signal_kills_at_once(tmp_path):
     assert saved_step(tmp_path / "run", 100_000) >= 0
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+def test_a_limit_on_file_sizes_leaves_the_last_checkpoint(tmp_path):
     """Status 1 and one line; the run goes on to the same bits once there is room."""
-    counts = full_disk(tmp_path, [0, 700, 2000])
+    counts = limited_files(tmp_path, [0, 700, 2000])
     assert counts["shortages"] == 6 and clean(counts, "shortages"), counts
+
+
+@pytest.mark.parametrize("stride", [6] if can_mount() else [])
+def test_a_full_disk_leaves_the_last_checkpoint(stride, tmp_path):
+    """The same on a real one, a small tmpfs, too small by pages and by files."""
+    counts = small_tmpfs(tmp_path, stride=stride)
+    assert counts["shortages"] >= 3 and clean(counts, "shortages"), counts
 
 
 def test_crafted_files_are_refused_at_no_cost(tmp_path):

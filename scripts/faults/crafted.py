@@ -1,4 +1,4 @@
-"""Disks that are full, and files that are not what they should be, through the real script."""
+"""Files that are not what they should be, through the real script."""
 
 from __future__ import annotations
 
@@ -13,51 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.processes import PATIENCE, command_line, files, go, start, straight
-
-RECORDED = ("--stepper", "eager", "--record-every", "1", "--save-every", "0")
-
-
-def full_disk(place: Path, limits: list[int], *, steps: int = 60) -> Counter[str]:
-    """A run with a limit on the size of its files, so that some write of it fails; then without.
-
-    With one line a step the history outgrows the checkpoint, so that every limit strikes another
-    write: of the settings, of a checkpoint, of some line of the history.
-    """
-    counts = Counter[str]()
-    expected = straight(place / "straight", steps, *RECORDED)
-    halfway = place / "halfway"
-    straight(halfway, steps // 2, *RECORDED)
-    for limit in limits:
-        for origin in (None, halfway):
-            directory = place / f"{limit}-{origin is None}"
-            if origin:
-                shutil.copytree(origin, directory)
-            counts.update(one_shortage(directory, limit, steps, expected))
-    return counts
-
-
-def one_shortage(
-    directory: Path, limit: int, steps: int, expected: dict[str, bytes]
-) -> Counter[str]:
-    """One run that cannot write what it must, and the same once there is room again."""
-    counts = Counter[str](shortages=1)
-    before = files(directory).get("checkpoint.json")
-    line = command_line(directory, "--steps", str(steps), *RECORDED)
-    status, out, err = go([*line, *["--resume"] * (before is not None)], file_size=limit)
-    counts["other status"] = int(status != 1)
-    counts["other words"] = int(err.count("\n") != 1 or "File too large" not in err or out != "")
-    counts["left in the way"] = len(list(directory.glob("*.partial")))
-    after = files(directory).get("checkpoint.json")
-    smallest = len(expected["checkpoint.json"])
-    if before is not None and limit < smallest - 60:  # no checkpoint fits
-        counts["checkpoint changed"] = int(after != before)
-    status, _, _ = go([*line, *["--resume"] * (after is not None)])
-    counts["other bits"] = int(status != 0 or files(directory) != expected)
-    return counts
-
-
-# ---------------------------------------------------------------- crafted files
+from faults.processes import PATIENCE, command_line, start, straight
 
 
 class Bomb:

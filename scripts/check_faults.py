@@ -97,16 +97,17 @@ def check_signals(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
 
 def check_disk(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """A limit on file sizes at every size that a run of 60 steps meets; a tmpfs of every size."""
-    from faults.disks import can_mount, limited_files, small_tmpfs
+    from faults.disks import can_mount, limited_files, read_only, small_tmpfs
 
     limits = [2400 * i // arguments.limits for i in range(arguments.limits)]
     counts = limited_files(place / "limited", limits)
     yield "file size limit", counts, clean(counts, "shortages")
-    if can_mount():
-        counts = small_tmpfs(place / "tmpfs")
-        yield "full disk", counts, clean(counts, "shortages")
-    else:
-        yield "full disk: may not mount", {"shortages": 0}, True
+    if not can_mount():
+        yield "full disk: not tried", {"tmpfs mounted": 0}, True
+        return
+    for name, check in (("full disk", small_tmpfs), ("read-only disk", read_only)):
+        counts = check(place / name)
+        yield name, counts, clean(counts, "shortages")
 
 
 def check_files(place: Path, _arguments: argparse.Namespace) -> Iterator[Row]:

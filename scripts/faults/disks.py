@@ -1,4 +1,4 @@
-"""Disks that are full, through the real script: a limit on the size of files, and a small tmpfs."""
+"""Disks that are full, through the real script: a limit on the size of files; a small tmpfs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ RECORDED = ("--stepper", "eager", "--record-every", "1", "--save-every", "0")
 HIDDEN = 100
 """Of the net on the tmpfs: its checkpoint takes several pages."""
 
-ROOMS = ("nr_blocks={},nr_inodes=1000", "size=16m,nr_inodes={}")
-"""Mount options that limit the pages, and the files and directories."""
+NET = ("--hidden", str(HIDDEN), *RECORDED)
 
 UNSHARED = ("unshare", "--map-root-user", "--mount")
 """Runs a command where it may mount, in a namespace that ends with it."""
 
 ON_TMPFS = """
-disk=$1 options=$2 origin=$3 kept=$4
+disk=$1 room=$2 origin=$3 kept=$4
 shift 4
 try() {
     number=$1
@@ -35,11 +34,12 @@ try() {
     if [ -d "$disk/run" ]; then cp -R "$disk/run" "$kept/run-$number"; fi
 }
 set -e
-mount -t tmpfs -o "$options" none "$disk"
+mount -t tmpfs -o size=16m,nr_inodes=1000 none "$disk"
 if [ -n "$origin" ]; then cp -R "$origin" "$disk/run"; fi
+mount -o "remount,$room" "$disk"
 set +e
 try 1 "$@"
-mount -o remount,size=16m,nr_inodes=1000 "$disk"
+mount -o remount,rw,size=16m,nr_inodes=1000 "$disk"
 try 2 "$@"
 """
 """Run a command on a disk with little room, then again with enough; keep what either has left."""
@@ -102,40 +102,60 @@ def small_tmpfs(place: Path, *, steps: int = 200, stride: int = 1) -> Counter[st
     start and one taken up halfway.
     """
     counts = Counter[str]()
-    net = ("--hidden", str(HIDDEN), *RECORDED)
-    expected = straight(place / "straight", steps, *net)
-    halfway = place / "halfway"
-    straight(halfway, steps // 2, *net)
-    line = ("--steps", str(steps), *net)
-    for origin, room in itertools.product((None, halfway), ROOMS):
-        for size in itertools.count(1, stride):
+    origins, expected = from_start_and_halfway(place, steps)
+    for origin, room in itertools.product(origins, ("nr_blocks={}", "nr_inodes={}")):
+        for size in range(1, 100, stride):
             kept = place / f"{room.format(size)},origin={origin is not None}"
-            if not on_tmpfs(kept, room.format(size), origin, line):
+            if not on_tmpfs(kept, room.format(size), origin, steps):
                 continue  # what the run begins with does not fit
             if outcome(kept, 1)[0] == 0:
                 break
-            counts.update(one_filled(kept, expected, -1 if origin is None else steps // 2))
+            counts.update(one_filled(kept, expected, origin, "No space left on device"))
+        else:
+            raise RuntimeError(f"{room}: no size up to 100 was enough")
     return counts
 
 
-def on_tmpfs(kept: Path, room: str, origin: Path | None, line: tuple[str, ...]) -> bool:
-    """Run into a tmpfs with so little room, then with enough; False if the origin does not fit."""
+def read_only(place: Path, *, steps: int = 60) -> Counter[str]:
+    """A run on a tmpfs that may only be read; then on one that may be written to."""
+    counts = Counter[str]()
+    origins, expected = from_start_and_halfway(place, steps)
+    for origin in origins:
+        kept = place / f"ro,origin={origin is not None}"
+        if not on_tmpfs(kept, "ro", origin, steps):
+            raise RuntimeError(f"{kept}: there was no run")
+        counts.update(one_filled(kept, expected, origin, "Read-only file system"))
+        counts["files changed"] += files(kept / "run-1") != (files(origin) if origin else {})
+    return counts
+
+
+def from_start_and_halfway(place: Path, steps: int) -> tuple[tuple[None, Path], dict[str, bytes]]:
+    """What the runs begin with, nothing or half a run, and the files that both must end with."""
+    straight(place / "halfway", steps // 2, *NET)
+    return (None, place / "halfway"), straight(place / "straight", steps, *NET)
+
+
+def on_tmpfs(kept: Path, room: str, origin: Path | None, steps: int) -> bool:
+    """A run on a tmpfs with this mount option, then with room; False if its origin does not fit."""
     disk = kept / "disk"
     disk.mkdir(parents=True)
-    train = command_line(disk / "run", *line)
+    train = command_line(disk / "run", "--steps", str(steps), *NET)
     shell = ["sh", "-c", ON_TMPFS, "sh", str(disk), room, str(origin or ""), str(kept)]
     subprocess.run([*UNSHARED, *shell, *train], capture_output=True, timeout=2 * PATIENCE)
     return (kept / "status-2").exists()
 
 
-def one_filled(kept: Path, expected: dict[str, bytes], begun: int) -> Counter[str]:
-    """What the run that found its disk full has left, and where the next one ended."""
+def one_filled(
+    kept: Path, expected: dict[str, bytes], origin: Path | None, reason: str
+) -> Counter[str]:
+    """What the run that could not write has left, and where the next one ended."""
     from gd_torch.sealed import Damaged
 
     left = kept / "run-1"
-    counts = refusal(outcome(kept, 1), kept / "disk/run", "No space left on device")
+    counts = refusal(outcome(kept, 1), kept / "disk/run", reason)
     counts["left in the way"] = len(list(left.glob("*.partial")))
     try:
+        begun = saved_step(origin, HIDDEN) if origin else -1
         counts["checkpoint lost"] = int(saved_step(left, HIDDEN) < begun)
     except Damaged:
         counts["unreadable"] = 1

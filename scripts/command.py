@@ -145,7 +145,16 @@ def _drop_output() -> None:
 
 
 def _check_files(arguments: argparse.Namespace) -> None:
-    """Before any work: no file is read and written, or written twice; every folder takes files."""
+    """Before any work: no file is read and written, or written twice; every folder takes files.
+
+    Raises:
+        OSError: a folder takes none, or the working directory is gone.
+    """
+    try:
+        os.getcwd()  # without one torch cannot be loaded
+    except OSError as error:
+        error.filename = "the working directory"
+        raise
     given = vars(arguments)
     places: dict[str, str] = {}
     for name in (*READ, *WRITTEN):

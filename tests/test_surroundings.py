@@ -78,6 +78,13 @@ def test_a_full_disk_under_stdout(tmp_path, arguments):
     assert done.stderr == f"{arguments.split()[0]}: error: No space left on device\n"
 
 
+def test_a_working_directory_that_is_gone(tmp_path):
+    """One line and status 1; torch itself would end the process."""
+    done = shell(f"mkdir gone && cd gone && rmdir ../gone && {TRAIN}", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "train.py: error: the working directory: No such file or directory\n"
+
+
 def test_letters_that_the_terminal_lacks_and_no_home(script, tmp_path):
     """They are escaped; matplotlib's cache is no news."""
     (tmp_path / "d.csv").write_text("größe,kind\n1,café\n2,日\n3,café\n", encoding="utf-8")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -102,7 +104,7 @@ def _compile(
     fake = [fakes.from_tensor(tensor) for tensor in inputs]
     table = {**select_decomp_table(), **decompositions(by_rows)}
     settings = {"realize_cpu_opcount_threshold": 10, **({} if by_rows else ALIGNED)}
-    with fakes, _unprobed(), config.patch(settings):
+    with fakes, _unprobed(), _whole_files(), config.patch(settings):
         threads = torch.get_num_threads()
         key = (graph.code, leading, threads, *((t.shape, t.stride(), t.dtype) for t in inputs))
         if key not in _COMPILED:
@@ -135,6 +137,31 @@ def _unprobed() -> Iterator[None]:
     finally:
         cpu_vec_isa.supported_vec_isa_list = every
         cpu_vec_isa.valid_vec_isa_list.cache_clear()
+
+
+@contextmanager
+def _whole_files() -> Iterator[None]:
+    """Let the compiler write aside and rename what it has made.
+
+    Inductor lets it write where it looks for finished work: a process that is killed meanwhile,
+    with its children as Ctrl-C does, leaves half a library there, and every later one takes it.
+    """
+    from torch._inductor import cpp_builder
+
+    compile_at_once = cpp_builder.run_compile_cmd
+
+    def compile_aside(cmd_line: str, cwd: str) -> None:
+        words = shlex.split(cmd_line)
+        made = words[words.index("-o") + 1]
+        aside = f"{made}.{os.getpid()}"
+        compile_at_once(shlex.join(aside if word == made else word for word in words), cwd)
+        os.replace(aside, made)
+
+    cpp_builder.run_compile_cmd = compile_aside
+    try:
+        yield
+    finally:
+        cpp_builder.run_compile_cmd = compile_at_once
 
 
 def _returning_nothing(function: Callable[..., None]) -> Callable[..., tuple[()]]:

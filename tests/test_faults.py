@@ -1,5 +1,6 @@
 """Real runs, killed, stopped, starved and misled: scripts/check_faults.py in small numbers."""
 
+import os
 import signal
 import time
 
@@ -56,6 +57,38 @@ def test_a_limit_on_file_sizes_leaves_the_last_checkpoint(tmp_path):
     """Status 1 and one line; the run goes on to the same bits once there is room."""
     counts = limited_files(tmp_path, [0, 700, 2000])
     assert counts["shortages"] == 6 and clean(counts, "shortages"), counts
+
+
+SLOW_COMPILER = """#!/bin/sh
+made=
+for word; do
+    if [ "$before" = -o ]; then made=$word; fi
+    before=$word
+done
+case "$SLOW $made" in
+/*.main.so*)
+    printf half > "$made"
+    touch "$SLOW"
+    sleep 60
+esac
+exec g++ "$@"
+"""
+"""Begins to write what it makes, as a linker does, and takes its time."""
+
+
+def test_a_kill_while_compiling_spoils_no_later_run(tmp_path):
+    """Ctrl-C and kill reach the compiler too; what it leaves half-made must not be taken."""
+    compiler, mark = tmp_path / "g++", tmp_path / "half-made"
+    compiler.write_text(SLOW_COMPILER)
+    compiler.chmod(0o755)
+    cache = {"CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    line = command_line(tmp_path / "run", "--stepper", "fused", "--steps", "300")
+    process = start(["setsid", *line], **cache, SLOW=str(mark))
+    assert wait_until(process, mark.exists)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    assert finish(start(line, **cache, SLOW=""))[0::2] == (0, "")
+    assert '"stepper": "fused"' in (tmp_path / "run" / "settings.json").read_text()
 
 
 if can_mount():

@@ -10,11 +10,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gd_torch.arguments import check_held, check_number, check_start, check_whole
 from gd_torch.block import Block, Queue
 from gd_torch.descent import descend
+from gd_torch.gauge import Gauge
 from gd_torch.kernel import Untraceable
 from gd_torch.objectives import Objective, Weights
 from gd_torch.record import Stop
@@ -187,17 +187,10 @@ def _maps(objective: Objective, weights: Weights) -> bool:
 
 def _largest(objective: Objective, weights: Weights) -> int:
     """Entries of the largest tensor that one evaluation makes."""
-    seen = [max(w.numel() for w in weights)]
-
-    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-            out = func(*args, **(kwargs or {}))
-            seen.append(out.numel() if isinstance(out, Tensor) else 1)
-            return out
-
-    with Watch(), torch.no_grad():  # type: ignore[no-untyped-call]
+    gauge = Gauge()
+    with gauge, torch.no_grad():
         objective(*weights)
-    return max(seen)
+    return max(gauge.largest, *(w.numel() for w in weights))
 
 
 def _check_rates(given: float | Sequence[float] | Tensor, weights: Weights) -> Weights:

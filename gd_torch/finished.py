@@ -15,12 +15,31 @@ from torch import Tensor
 from gd_torch.checkpoint import from_bytes, to_bytes
 from gd_torch.ensemble import Descents
 from gd_torch.objectives import Weights
-from gd_torch.runs import LOCK, SETTINGS, Occupied, locked
-from gd_torch.sealed import PARTIAL, Damaged, read_bounded, seal, unseal, write_whole
+from gd_torch.runs import (
+    LOCK,
+    SETTINGS,
+    Occupied,
+    check_ours,
+    clear,
+    locked,
+    read_settings,
+    sealed_settings,
+)
+from gd_torch.sealed import (
+    PARTIAL,
+    Damaged,
+    make_directory,
+    read_bounded,
+    seal,
+    unseal,
+    write_whole,
+)
 
-FORMAT, VERSION = "gd_torch part", 1
+FORMAT, PART, VERSION = "gd_torch sweep settings", "gd_torch part", 1
 
-OURS = re.compile(rf"{LOCK}|{re.escape(SETTINGS)}({PARTIAL})?|part-[0-9]+-[0-9]+({PARTIAL})?")
+OURS = re.compile(
+    rf"{LOCK}|{re.escape(SETTINGS)}({PARTIAL})?|part-[0-9]{{7,}}-[0-9]{{7,}}({PARTIAL})?"
+)
 """All that such a directory consists of; nothing else is ever deleted."""
 
 ROOM = 1 << 16
@@ -61,8 +80,10 @@ class Finished:
     ) -> None:
         self.directory = directory
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = locked(directory / LOCK)
+        self._sealed = sealed_settings(FORMAT, self.settings)
+        self._room = ROOM + len(self._sealed)
+        make_directory(directory)
+        self._lock = locked(directory, OURS, FORMAT, self._room)
         try:
             self._begin(resume, overwrite)
         except BaseException:
@@ -72,20 +93,15 @@ class Finished:
     def _begin(self, resume: bool, overwrite: bool) -> None:
         """Take up the job that is there, or begin this one."""
         directory = self.directory
-        names = sorted(os.listdir(directory))
-        foreign = [name for name in names if not OURS.fullmatch(name)]
-        if foreign:
-            raise Occupied(f"{directory}: holds {foreign[0]}, which is no part of a sweep")
         path = directory / SETTINGS
         if os.path.lexists(path) and resume:
-            self._compare(unseal(path, read_bounded(path, ROOM)).get("settings"))
+            self._compare(read_settings(directory, FORMAT, self._room))
             return
+        check_ours(directory, OURS, FORMAT, self._room)
         if os.path.lexists(path) and not overwrite:
             raise Occupied(f"{directory}: holds a sweep already")
-        for name in (SETTINGS, *(name for name in names if name not in (LOCK, SETTINGS))):
-            (directory / name).unlink(missing_ok=True)
-        fields = {"format": "gd_torch settings", "version": 1, "settings": self.settings}
-        write_whole(path, seal(fields))
+        clear(directory)
+        write_whole(path, self._sealed)
 
     def write(self, part: range, runs: Descents) -> None:
         """Keep the ends of the runs of a part.
@@ -94,7 +110,7 @@ class Finished:
             OSError: they could not be written; nothing is left half written.
         """
         tensors = tuple(tensor.cpu() for tensor in runs.tensors())
-        fields = {"format": FORMAT, "version": VERSION, "settings": self.settings}
+        fields = {"format": PART, "version": VERSION, "settings": self.settings}
         fields |= {"runs": [part.start, part.stop], "tensors": _described(tensors)}
         write_whole(self._path(part), seal(fields, to_bytes(tensors)))
 
@@ -117,9 +133,9 @@ class Finished:
         ends = [w.new_empty((count, *w.shape[1:])) for w in starts]
         expected = (*ends, numbers, numbers, whole, whole)
         size = sum(t.numel() * t.element_size() for t in expected)
-        data = read_bounded(path, size + ROOM)
+        data = read_bounded(path, size + self._room)
         fields = unseal(path, data, size)
-        right = {"format": FORMAT, "version": VERSION, "settings": self.settings}
+        right = {"format": PART, "version": VERSION, "settings": self.settings}
         right |= {"runs": [part.start, part.stop], "tensors": _described(expected)}
         if fields != right:
             raise Damaged(path, "no part of this sweep")

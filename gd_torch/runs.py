@@ -6,9 +6,10 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from gd_torch.sealed import (
     PARTIAL,
     Damaged,
     about,
+    make_directory,
     read_bounded,
     seal,
     sync_directory,
@@ -31,8 +33,15 @@ SETTINGS, HISTORY, LOCK = "settings.json", "history.jsonl", "lock"
 
 STATES = ("checkpoint.json", "checkpoint.raw")
 
-OURS = {LOCK, HISTORY, *(f + end for f in (SETTINGS, *STATES) for end in ("", PARTIAL))}
+FORMAT = "gd_torch settings"
+
+OURS = re.compile(
+    rf"{LOCK}|{HISTORY}|(settings|checkpoint)\.json({PARTIAL})?|checkpoint\.raw({PARTIAL})?"
+)
 """All that a run directory consists of; nothing else is ever deleted."""
+
+ROOM = 1 << 16
+"""Bytes of the settings, at most."""
 
 PATIENCE = 0.3
 """Seconds in which the holder of a lock has surely written down who it is."""
@@ -48,7 +57,7 @@ class Occupied(ValueError):
 
 def new_directory(parent: Path) -> Path:
     """Make a directory with a fresh name, today's date and a number, that no one else has made."""
-    parent.mkdir(parents=True, exist_ok=True)
+    make_directory(parent)
     number = 1
     while True:
         directory = parent / f"{time.strftime('%Y-%m-%d')}-{number:03}"
@@ -80,6 +89,7 @@ class Run:
 
     Raises:
         Busy: another process holds it.
+        Occupied: it holds something, and no run.
         OSError: it cannot be made or written to.
 
     >>> import tempfile, torch
@@ -100,8 +110,8 @@ class Run:
         self.steps = 0
         self._settings: Mapping[str, Any] = {}
         self._history = -1
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = locked(directory / LOCK)
+        make_directory(directory)
+        self._lock = locked(directory, OURS, FORMAT, ROOM)
 
     def create(
         self, settings: Mapping[str, Any], steps: int, start: Weights, *, overwrite: bool = False
@@ -109,23 +119,23 @@ class Run:
         """Begin a run here: its settings, an empty history and a checkpoint of step 0.
 
         Args:
-            settings: what the run is, ready for JSON.
+            settings: what the run is, ready for JSON, in at most 64 KiB.
             steps: how many updates it shall make.
             start: finite weights.
             overwrite: delete a run that is here already.
 
         Raises:
             Occupied: there is a run and ``overwrite`` is not set, or anything that is no run.
+            ValueError: the settings are too large.
         """
-        foreign = sorted(set(os.listdir(self.directory)) - OURS)
-        if foreign:
-            raise Occupied(f"{self.directory}: holds {foreign[0]}, which is no part of a run")
+        sealed = sealed_settings(FORMAT, settings)
+        if len(sealed) > ROOM:
+            raise ValueError(f"`settings` must fit into {ROOM} bytes, got {len(sealed)}")
+        check_ours(self.directory, OURS, FORMAT, ROOM)
         if has_run(self.directory) and not overwrite:
             raise Occupied(f"{self.directory}: holds a run already")
-        for name in (*STATES, *sorted(OURS - {LOCK, *STATES})):  # the state first: no half of a run
-            (self.directory / name).unlink(missing_ok=True)
-        fields = {"format": "gd_torch settings", "version": 1, "settings": settings}
-        write_whole(self.directory / SETTINGS, seal(fields))
+        clear(self.directory, STATES)  # the state first: no half of a run
+        write_whole(self.directory / SETTINGS, sealed)
         self._settings = settings
         self._open_history(os.O_CREAT | os.O_EXCL)
         self.save(0, start, steps)
@@ -136,14 +146,7 @@ class Run:
         Raises:
             Damaged: their file is not what was written.
         """
-        path = self.directory / SETTINGS
-        fields = unseal(path, read_bounded(path, 1 << 16))
-        settings = fields.get("settings")
-        if fields != {"format": "gd_torch settings", "version": 1, "settings": settings}:
-            raise Damaged(path, "no settings of version 1")
-        if not isinstance(settings, dict):
-            raise Damaged(path, "its settings are no object")
-        return settings
+        return read_settings(self.directory, FORMAT, ROOM)
 
     def resume(self, like: Weights) -> Checkpoint:
         """Go on: the checkpoint, with the history cut to what belongs to it.
@@ -222,8 +225,76 @@ class Run:
             os.ftruncate(self._history, length)
 
 
-def locked(path: Path) -> int:
-    """A handle of the lock, held by this process, whose number is in the file."""
+# ---------------------------------------------------------------- what is ours
+
+
+def sealed_settings(form: str, settings: Mapping[str, Any]) -> bytes:
+    """The settings file."""
+    return seal({"format": form, "version": 1, "settings": settings})
+
+
+def read_settings(directory: Path, form: str, most: int) -> dict[str, Any]:
+    """The settings that a directory was begun with.
+
+    Raises:
+        Damaged: their file is not what was written.
+    """
+    path = directory / SETTINGS
+    fields = unseal(path, read_bounded(path, most))
+    settings = fields.get("settings")
+    if fields != {"format": form, "version": 1, "settings": settings}:
+        raise Damaged(path, f"no {form} of version 1")
+    if not isinstance(settings, dict):
+        raise Damaged(path, "its settings are no object")
+    return settings
+
+
+def has_settings(directory: Path, form: str, most: int) -> bool:
+    """Whether there are settings as we write them."""
+    try:
+        read_settings(directory, form, most)
+    except Damaged:
+        return False
+    return True
+
+
+def check_ours(directory: Path, ours: re.Pattern[str], form: str, most: int) -> None:
+    """Raise unless all that lies in a directory is ours.
+
+    Its settings come first and go last: without them a file is not ours, whatever its name.
+
+    Raises:
+        Occupied: it holds something else.
+    """
+    names = sorted(os.listdir(directory))
+    for name in names:
+        if not ours.fullmatch(name):
+            raise Occupied(f"{directory}: holds {name}, which is no part of a run")
+    begun = [name for name in names if name not in (LOCK, SETTINGS + PARTIAL)]
+    if begun and not has_settings(directory, form, most):
+        raise Occupied(f"{directory}: holds {begun[0]}, and no {SETTINGS} of a run beside it")
+
+
+def clear(directory: Path, first: Sequence[str] = ()) -> None:
+    """Delete all but the lock; in this order, then the rest, the settings last."""
+    names = (name for name in os.listdir(directory) if name not in (LOCK, SETTINGS))
+    for name in (*first, *names, SETTINGS):
+        (directory / name).unlink(missing_ok=True)
+
+
+def locked(directory: Path, ours: re.Pattern[str], form: str, most: int) -> int:
+    """A handle of the directory's lock, held by this process, whose number is in it.
+
+    None is made in a directory that is not ours.
+
+    Raises:
+        Busy: another process holds it.
+        Occupied: the directory, or the lock in it, is not ours.
+        OSError: it cannot be made or written to.
+    """
+    path = directory / LOCK
+    if not os.path.lexists(path) and not has_settings(directory, form, most):
+        check_ours(directory, ours, form, most)
     flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     until = time.monotonic() + PATIENCE
     while True:
@@ -240,9 +311,11 @@ def locked(path: Path) -> int:
             continue
         try:
             with about(path):
+                if not re.fullmatch(rb"[0-9]{0,20}\n?", os.pread(handle, 30, 0)):
+                    raise Occupied(f"{path.parent}: holds {path.name}, which is no part of a run")
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        except OSError:
+        except (OSError, Occupied):
             os.close(handle)
             raise
         return handle

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from gd_torch import curve, descend_many
 from gd_torch.finished import Finished
-from gd_torch.runs import Busy, Occupied
+from gd_torch.runs import Busy, Occupied, Run
 from gd_torch.sealed import Damaged
 
 START = torch.tensor([1.9, 1.0, 1e9], dtype=torch.float64)
@@ -83,6 +83,41 @@ def test_what_is_there_is_not_overwritten_unless_asked(tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(Occupied, match=r"letter\.txt, which is no part"):
         Finished(tmp_path, {"seed": 1}, overwrite=True)
+
+
+def test_what_others_made_is_left_alone(tmp_path):
+    """Files with the names of parts, parts without their settings, a run of another kind."""
+    kept = Finished(tmp_path / "sweep", {"seed": 1})
+    kept.write(PART, RUNS)
+    kept.close()
+    (tmp_path / "sweep" / "settings.json").unlink()
+    with Run(tmp_path / "run") as run:
+        run.create({"seed": 1}, 5, (START,))
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "part-1-2").write_text("mine")
+    for name in ("sweep", "run", "parts"):
+        before = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for how in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises((Occupied, Damaged)):
+                Finished(tmp_path / name, {"seed": 1}, **how)
+            lock = {"lock": f"{os.getpid()}\n".encode()} if "lock" in before else {}
+            after = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+            assert after == before | lock
+    Finished(tmp_path / "begun", {}).close()
+    with pytest.raises(Occupied, match=r"settings\.json"), Run(tmp_path / "begun") as run:
+        run.create({}, 5, (START,), overwrite=True)
+
+
+def test_a_sweep_of_many_rates_can_be_taken_up(tmp_path):
+    """Its settings, and those in every part, may be longer than 64 KiB."""
+    settings = {"rates": [0.1 + i / 7 for i in range(5000)]}
+    kept = Finished(tmp_path, settings)
+    kept.write(PART, RUNS)
+    kept.close()
+    assert (tmp_path / "settings.json").stat().st_size > 1 << 16
+    again = Finished(tmp_path, settings, resume=True)
+    assert again.read(PART, (START,)) is not None
+    again.close()
 
 
 def test_a_sweep_goes_on_where_it_stopped(script, tmp_path):

@@ -326,6 +326,56 @@ def test_nothing_is_overwritten_unasked(tmp_path):
         assert (directory / "notes.txt").exists() and run.resume(START).step == 0
 
 
+@pytest.mark.parametrize(
+    "name", ["settings.json", "checkpoint.json", "history.jsonl", "lock", "notes.txt"]
+)
+@pytest.mark.parametrize("beside", [(), ("other.txt",)])
+def test_what_others_made_is_left_alone(name, beside, tmp_path):
+    """Our names alone make no run: nothing is deleted, and no lock is put beside it."""
+    for each in (name, *beside):
+        (tmp_path / each).write_text('{"mine": 1}')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for overwrite in (False, True):
+        with pytest.raises(Occupied, match="holds"), Run(tmp_path) as run:
+            run.create({}, 5, START, overwrite=overwrite)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_is_deleted_from_its_checkpoint_to_its_settings(tmp_path, monkeypatch):
+    """Killed anywhere in between, it is still known as a run, and overwritten the next time."""
+    unlink = Path.unlink
+    for most in range(10):
+        directory = begun(tmp_path / str(most))
+        left = most
+
+        def counted(path, missing_ok=False):
+            nonlocal left
+            if path.exists() and (left := left - 1) < 0:
+                raise KeyboardInterrupt
+            unlink(path, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch, Run(directory) as run:
+            patch.setattr(Path, "unlink", counted)
+            try:
+                run.create({"seed": 1}, 5, START, overwrite=True)
+                break
+            except KeyboardInterrupt:
+                assert most < 3
+        with Run(directory) as run:
+            run.create({"seed": 2}, 5, START, overwrite=True)
+            assert run.resume(START).step == 0
+    assert most == 3
+
+
+def test_settings_that_could_not_be_read_again_are_not_written(tmp_path):
+    """64 KiB is the limit of both."""
+    with Run(tmp_path / "run") as run, pytest.raises(ValueError, match="must fit into 65536 bytes"):
+        run.create({"name": "x" * 70_000}, 5, START)
+    with Run(tmp_path / "run") as run:
+        run.create({"name": "x" * 65_000}, 5, START)
+        assert len(run.settings()["name"]) == 65_000
+
+
 def test_a_history_without_a_checkpoint_is_worth_keeping(tmp_path):
     """A run whose checkpoint was deleted is not begun anew unasked; an unbegun one is."""
     directory = begun(tmp_path / "run")

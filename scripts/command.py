@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -50,6 +51,10 @@ READ, WRITTEN = ("data", "file"), ("json", "figure", "example", "export")
 """The arguments of all scripts that name one file."""
 
 
+NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+"""What is a number and no option; before 3.12 argparse took -1e2 for one."""
+
+
 class Refused(Exception):
     """Input that cannot be used; the message is the one line that people see."""
 
@@ -64,8 +69,14 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self._negative_number_matcher = NEGATIVE
+
+    raising = False
+    """Whether an error is to be handled, not told."""
 
     def error(self, message: str) -> NoReturn:
+        if self.raising:
+            raise Refused(message)
         self.exit(UNUSABLE, f"{self.prog}: error: {_one_line(message)}\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
@@ -91,6 +102,8 @@ def run(
         _check_files(arguments)
         status = main(arguments)
         sys.stdout.flush()
+        if _unshown:
+            raise _unshown[0]
     except Refused as refusal:
         parser.error(str(refusal))
     except ModuleNotFoundError as error:
@@ -112,16 +125,27 @@ def run(
     sys.exit(status)
 
 
+_unshown: list[OSError] = []
+
+
 def show(text: str) -> None:
-    """Print a report; a reader that left, as `| head` does, is no reason to save nothing."""
+    """Print a report; one that cannot be shown is no reason to save nothing.
+
+    A reader that left, as `| head` does, is none to fail either.
+    """
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         _drop_output()
+        if not isinstance(error, BrokenPipeError):
+            _unshown.append(error)
 
 
 def _prepare_output() -> None:
     """Neither a closed stream, nor a letter it cannot show, nor a read-only home stops a script."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) < 3:  # else a file gets a stream's number
+        pass
+    os.close(handle)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed from the start
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -132,8 +156,18 @@ def _prepare_output() -> None:
 def _one_line(message: str, most: int = 1000) -> str:
     """What may be shown on a terminal: one line, not endless, no control characters."""
     line = " ".join(message.split())
-    line = line if len(line) <= most else f"{line[:most]} ..."
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return printable(line if len(line) <= most else f"{line[:most]} ...")
+
+
+def printable(text: str) -> str:
+    """The text with what would move a terminal's cursor, or cannot be encoded, escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def tell(text: str) -> None:
+    """A line on stderr, at once, from a signal's handler too; if nobody can hear it, so be it."""
+    with suppress(OSError):
+        os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
 
 
 def _drop_output() -> None:
@@ -166,6 +200,9 @@ def _check_files(arguments: argparse.Namespace) -> None:
         places[place] = name
         if name in WRITTEN:
             check_writable(given[name].parent)
+            kept = os.path.realpath(given["run"]) if given.get("run") else None
+            if kept in (place, os.path.dirname(place)):
+                raise Refused(f"{name} names a file in the directory of --run: {given[name]}")
 
 
 def check_writable(folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import command
 import launch
-from run_options import FACTS, FRESH, OPTIONS, digest, resolve
+from run_options import FRESH, OPTIONS, check_kept, flag, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 UNCOMPILED = "the objective cannot be compiled"
 """How the library's warning begins."""
+
+AUTO = {("stepper", "auto"), ("device", "auto")}
+"""What may be said of any run."""
 
 LARGE = 1_000_000
 """Rows times weights from which one step takes so long that a signal is looked for after each."""
@@ -69,7 +72,9 @@ class Keeper:
 
     def __init__(self, arguments: argparse.Namespace, parser: command.Parser) -> None:
         where = arguments.run
-        found = any(os.path.lexists(where / f"checkpoint.{kind}") for kind in ("json", "raw"))
+        found = where is not FRESH and any(
+            os.path.lexists(where / f"checkpoint.{kind}") for kind in ("json", "raw")
+        )
         if arguments.resume and not found:
             raise command.Refused(f"{where}: no run to resume; leave out --resume to begin one")
         if found and not (arguments.resume or arguments.overwrite):
@@ -77,6 +82,7 @@ class Keeper:
         self.arguments, self.parser = arguments, parser
         self.run: Run | None = None
         self.kept: dict[str, Any] = {}
+        self.data_sha256 = ""
         self.step = self.saved = self.signal = 0
         self.begun, self.leaving = False, True
         self.clock = time.monotonic()
@@ -89,29 +95,34 @@ class Keeper:
 
         from gd_torch.runs import Run
 
-        self.run = Run(self.arguments.run)
+        where = self.arguments.run
+        self.run = Run(where)
         self.kept = self.run.settings()
-        if set(self.kept) != {*OPTIONS, *FACTS}:
-            raise command.Refused(f"{self.arguments.run}: not a run of this script")
+        try:
+            check_kept(self.kept, self.parser)
+        except command.Refused as error:
+            raise command.Refused(f"{where / 'settings.json'}: {error}") from None
         self.parser.set_defaults(**dict.fromkeys((*OPTIONS, "steps")))
         given = vars(self.parser.parse_args())
         for name, value in self.kept.items():
             said = given.get(name)
-            said = "cuda:0" if said == "cuda" else said
-            if name in OPTIONS and said not in (None, "auto", value) and name != "data":
-                flag = "--" + name.replace("_", "-")
-                raise command.Refused(f"{flag} is {value} in {self.arguments.run}, got {said}")
+            if (name, said) == ("device", "cuda"):
+                said = "cuda:0"
+            if said is None or name == "data" or (name, said) in AUTO:
+                continue
+            if said != value:
+                raise command.Refused(f"{flag(name)} is {value} in {where}, got {said}")
         values = {name: self.kept[name] for name in OPTIONS}
         values["data"] = given["data"] or (values["data"] and Path(values["data"]))
         vars(self.arguments).update(values, steps=given["steps"])
         torch.set_num_threads(self.kept["threads"])  # the order of sums depends on it
 
-    def begin(self, X: Tensor, Y: Tensor, objective: Objective, start: Weights) -> Weights:
+    def begin(self, X: Tensor, objective: Objective, start: Weights) -> Weights:
         """Create the run, or read where it stands; the weights to go on from."""
         import torch
 
         facts = {
-            "data_sha256": digest(X, Y),
+            "data_sha256": self.data_sha256,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
@@ -120,7 +131,9 @@ class Keeper:
         else:
             self._create(facts, X, objective, start)
             weights = start
-        self.begun = True
+        self.begun = self.leaving = True
+        if self.signal:
+            self._leave()
         rows = len(X) * sum(w.numel() for w in start)
         self.every = 1 if rows > LARGE else math.gcd(self.arguments.record_every, 100)
         return weights
@@ -137,6 +150,7 @@ class Keeper:
         settings["data"] = settings["data"] and str(settings["data"])
         if arguments.run is FRESH:
             arguments.run = new_directory(FRESH)
+        self.leaving = False  # a run that is overwritten is gone, the new one not there yet
         self.run = Run(arguments.run)
         self.run.create(settings, arguments.steps, start, overwrite=arguments.overwrite)
 
@@ -144,9 +158,9 @@ class Keeper:
         where, asked = self.arguments.run, self.arguments.steps
         if facts["data_sha256"] != self.kept["data_sha256"]:
             raise command.Refused(f"{where}: its data were others than {self.arguments.data}")
+        state = self.run.resume(start)
         if facts["torch"] != self.kept["torch"]:
             self._say(f"{where} was begun with torch {self.kept['torch']}: bits may differ")
-        state = self.run.resume(start)
         if asked is not None and asked < state.step:
             raise command.Refused(f"--steps {asked}: {where} has made {state.step} steps already")
         self.step = self.saved = state.step
@@ -194,18 +208,23 @@ class Keeper:
             signal.signal(each, signal.SIG_DFL)
         self.signal = number
         if self.leaving:
-            self._say(self._how_to_go_on())
-            os._exit(128 + number)
+            self._leave()
+
+    def _leave(self) -> None:
+        """At once: a compiler may be at work, and nothing is left to save."""
+        self._say(self._how_to_go_on())
+        os._exit(128 + self.signal)
 
     def _how_to_go_on(self) -> str:
         where = self.arguments.run
         if not self.begun:
             return "stopped before the run began; nothing was changed"
-        again = f"{shlex.quote(sys.argv[0])} --run {shlex.quote(str(where))} --resume"
+        gap = "=" if str(where).startswith("-") else " "
+        again = f"{shlex.quote(sys.argv[0])} --run{gap}{shlex.quote(str(where))} --resume"
         return (
             f"stopped at step {self.saved} of {self.arguments.steps}, saved; "
             f"go on with: python {again}"
         )
 
     def _say(self, line: str) -> None:
-        os.write(2, f"{self.parser.prog}: {line}\n".encode())
+        command.tell(f"{self.parser.prog}: {line}")

@@ -29,7 +29,7 @@ def rank() -> int:
 
 def launched() -> bool:
     """Whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
+    return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
 
 
 def message(text: str) -> str:

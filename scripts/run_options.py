@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import command
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gd_torch.objectives import Objective, Weights
+    from gd_torch.table import Table
 
 FRESH = Path("runs")
 """Where `--run` without a name makes one."""
@@ -26,6 +24,9 @@ OPTIONS = (
 
 FACTS = ("data_sha256", "threads", "torch")
 """What is kept beside the options."""
+
+THREADS = 4096
+"""More than any machine runs at once."""
 
 
 def add_run(parser: command.Parser) -> None:
@@ -81,16 +82,44 @@ def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights)
     try:
         descend(objective, start, learning_rate=rate, steps=1, record="last", stepper="fused")
     except RuntimeWarning as why:
-        os.write(2, f"{why}\n".encode())
+        command.tell(str(why))
         return "eager"
     return "fused"
 
 
-def digest(*tensors: Tensor) -> str:
-    """The SHA-256 of the data's shapes and numbers."""
+def digest(table: Table) -> str:
+    """The SHA-256 of the data's names, shapes and numbers."""
     from gd_torch.checkpoint import to_bytes
 
-    found = hashlib.sha256(repr([(t.dtype, tuple(t.shape)) for t in tensors]).encode())
+    tensors = (table.X, table.Y)
+    shapes = [(t.dtype, tuple(t.shape)) for t in tensors]
+    found = hashlib.sha256(ascii([table.features, table.classes, shapes]).encode())
     for tensor in tensors:
         found.update(to_bytes((tensor.cpu(),)))
     return found.hexdigest()
+
+
+def check_kept(kept: dict[str, Any], parser: command.Parser) -> None:
+    """Refuse settings that the command line could not have given, whatever their checksum says."""
+    if set(kept) != {*OPTIONS, *FACTS}:
+        raise command.Refused("not those of a run of this script")
+    line = [] if kept["standardise"] is True else ["--no-standardise"]
+    for name in OPTIONS:
+        if name != "standardise" and kept[name] is not None:
+            line.append(f"{flag(name)}={kept[name]}")
+    parser.raising = True
+    read = vars(parser.parse_args(line))
+    parser.raising = False
+    for name in OPTIONS:
+        value = str(read[name]) if isinstance(read[name], Path) else read[name]
+        if type(value) is not type(kept[name]) or value != kept[name] or value == "auto" != name:
+            raise command.Refused(f"{name} cannot be {kept[name]!r:.100}")
+    if not isinstance(kept["torch"], str):
+        raise command.Refused(f"torch cannot be {kept['torch']!r:.100}")
+    if type(kept["threads"]) is not int or not 1 <= kept["threads"] <= THREADS:
+        raise command.Refused(f"threads cannot be {kept['threads']!r:.100}")
+
+
+def flag(name: str) -> str:
+    """The option of that name on the command line."""
+    return "--" + name.replace("_", "-")

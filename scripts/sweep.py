@@ -93,9 +93,9 @@ def main(arguments: argparse.Namespace) -> int:
         device = command.find_device(arguments.device)
         work = sweep_curve.show
     else:
-        table = train.load(arguments)
+        table, data_sha256 = train.load(arguments)
         device = table.X.device
-        work = functools.partial(show, table)
+        work = functools.partial(show, table, data_sha256)
     import torch
 
     torch.set_num_threads(1)  # where threads cut a tensor, last bits change; processes share runs
@@ -103,11 +103,11 @@ def main(arguments: argparse.Namespace) -> int:
         return work(arguments)
 
 
-def show(table: Table, arguments: argparse.Namespace) -> int:
+def show(table: Table, data_sha256: str, arguments: argparse.Namespace) -> int:
     """Train all nets; on the first process table, JSON and heat map."""
     X, Y = table.X, table.Y
     rates, seeds = arguments.rates, arguments.seeds
-    runs = descents(X, Y, arguments)
+    runs = descents(X, Y, arguments, data_sha256)
     if runs is None:
         return 0
     losses = runs.losses.reshape(len(rates), seeds)
@@ -130,7 +130,9 @@ def show(table: Table, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def descents(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descents | None:
+def descents(
+    X: Tensor, Y: Tensor, arguments: argparse.Namespace, data_sha256: str
+) -> Descents | None:
     """Every rate with every seed, rate after rate."""
     import torch
 
@@ -144,7 +146,7 @@ def descents(X: Tensor, Y: Tensor, arguments: argparse.Namespace) -> Descents | 
     many = len(arguments.rates)
     starts = tuple(torch.stack(W).repeat(many, 1, 1) for W in zip(*drawn, strict=True))
     rates = torch.tensor(arguments.rates, dtype=torch.float64).repeat_interleave(arguments.seeds)
-    return sweep_parts.all_parts(network_mse(X, Y), starts, rates, arguments, X, Y)
+    return sweep_parts.all_parts(network_mse(X, Y), starts, rates, arguments, data_sha256)
 
 
 def accuracies(X: Tensor, Y: Tensor, runs: Descents) -> Tensor:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from gd_torch import Descents
 
 
+WIDEST = 1e100
+"""Ratio of the learning rates of a map: matplotlib's logarithmic axis ends at some 1e300."""
+
+
 def check(arguments: argparse.Namespace) -> None:
     """Turn ``--starts`` into numbers; refuse what makes no map."""
     try:
@@ -27,6 +31,8 @@ def check(arguments: argparse.Namespace) -> None:
     rising = all(a < b for a, b in zip(arguments.rates, arguments.rates[1:], strict=False))
     if arguments.figure and not (rising and len(arguments.rates) > 1 and count > 1):
         raise command.Refused("argument --figure: needs two starts and two rates that rise")
+    if arguments.figure and arguments.rates[-1] / arguments.rates[0] > WIDEST:
+        raise command.Refused(f"argument --figure: needs rates within a factor of {WIDEST:g}")
     if arguments.figure and arguments.steps < 2:
         raise command.Refused("argument --figure: needs --steps of at least 2")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import command
 import launch
-from run_options import digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,15 +52,15 @@ def all_parts(
     starts: Weights,
     rates: Tensor,
     arguments: argparse.Namespace,
-    *data: Tensor,
+    data_sha256: str = "",
 ) -> Descents | None:
-    """All runs on the first process, None on the others; data: what the objective closes over."""
+    """All runs on the first process, None on the others."""
     from tqdm import tqdm
 
     from gd_torch.processes import agreed, descend_parts, joined, parts
 
     every = parts(len(rates), arguments.part)
-    with _kept(arguments, starts, data) as kept:
+    with _kept(arguments, starts, data_sha256) as kept:
         found = {part: kept.read(part, starts) for part in every} if kept else {}
         ends = {part: runs for part, runs in found.items() if runs is not None}
         todo = agreed([part for part in every if part not in ends])
@@ -88,7 +87,7 @@ def all_parts(
 
 @contextmanager
 def _kept(
-    arguments: argparse.Namespace, starts: Weights, data: tuple[Tensor, ...]
+    arguments: argparse.Namespace, starts: Weights, data_sha256: str
 ) -> Iterator[Finished | None]:
     """The directory of --run, on the first process; its refusals are one line."""
     if arguments.run is None or launch.rank():
@@ -101,7 +100,7 @@ def _kept(
     from gd_torch.sealed import Damaged
 
     settings: dict[str, Any] = {name: getattr(arguments, name) for name in OPTIONS}
-    settings |= {"device": str(starts[0].device), "data": digest(*data), "torch": torch.__version__}
+    settings |= {"device": str(starts[0].device), "data": data_sha256, "torch": torch.__version__}
     try:
         kept = Finished(
             arguments.run, settings, resume=arguments.resume, overwrite=arguments.overwrite

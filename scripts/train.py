@@ -10,7 +10,7 @@ import command
 import launch
 import train_report
 from keeping import Keeper, keeping
-from run_options import add_run
+from run_options import add_run, digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,9 @@ def add_data(parser: command.Parser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Load, train, show, save."""
     with keeping(arguments, parser()) as keeper:
-        table = load(arguments)
+        table, data_sha256 = load(arguments)
+        if keeper:
+            keeper.data_sha256 = data_sha256
         import torch
 
         if table.X.numel() < 1 << 16:
@@ -110,7 +112,7 @@ def train_rows(table: Table, arguments: argparse.Namespace, keeper: Keeper | Non
     result = train_report.summary(table, run, arguments, rows)
     command.show(train_report.report(table, run, result))
     if keeper:
-        command.show(f"\nrun       {arguments.run}")
+        command.show(f"\nrun       {command.printable(str(arguments.run))}")
     if arguments.json:
         command.write_json(arguments.json, result)
     if arguments.export:
@@ -131,8 +133,8 @@ def own_part(table: Table) -> Table:
     return table._replace(X=table.X[own].clone(), Y=table.Y[own].clone())
 
 
-def load(arguments: argparse.Namespace) -> Table:
-    """The user's table, or iris; standardised if that is asked for."""
+def load(arguments: argparse.Namespace) -> tuple[Table, str]:
+    """The user's table, or iris, standardised if that is asked for; the SHA-256 as it was read."""
     if (arguments.data is None) != (arguments.target is None):
         raise command.Refused("--data FILE and --target COLUMN go together")
     data = arguments.data  # read before torch is imported: a bad file is told at once
@@ -150,7 +152,13 @@ def load(arguments: argparse.Namespace) -> Table:
         table = iris_table(**where) if columns is None else as_table(columns, **where)
     except OverflowError as error:
         raise command.Refused(f"{data}: {error}") from None
-    return table._replace(X=standardise(table.X)) if arguments.standardise else table
+    read = digest(table)
+    if arguments.standardise:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # where threads cut a column, last bits of its mean change
+        table = table._replace(X=standardise(table.X))
+        torch.set_num_threads(threads)
+    return table, read
 
 
 def train(
@@ -168,7 +176,7 @@ def train(
     mse = network_mse(X, Y)
     objective = mse if alone else over_rows(mse, len(X))
     if keeper:
-        start = keeper.begin(X, Y, objective, start)
+        start = keeper.begin(X, objective, start)
     first = keeper.step if keeper else 0
     hidden_bar = True if arguments.quiet else None  # None: silent where stderr is no terminal
     with tqdm(

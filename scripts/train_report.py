@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+import command
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -44,9 +46,10 @@ def summary(table: Table, run: Descent, arguments: argparse.Namespace, rows: int
 def report(table: Table, run: Descent, result: dict[str, Any]) -> str:
     """What a person reads at the end."""
     widths = (table.X.shape[1], result["hidden"], len(table.classes))
+    data = command.printable(result["data"])
     scaled = "standardised" if result["standardise"] else "as they are"
     lines = [
-        f"data      {result['data']}: {result['rows']} rows, {widths[0]} features {scaled}, "
+        f"data      {data}: {result['rows']} rows, {widths[0]} features {scaled}, "
         f"{widths[2]} classes",
         f"net       {'-'.join(map(str, widths))}, {sum(w.numel() for w in run.weights)} weights, "
         f"seed {result['seed']}, {result['dtype']} on {result['device']}",

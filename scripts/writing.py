@@ -35,8 +35,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` whole or not at all: to a temporary file beside ``path``, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write ``data`` whole or not at all: to a temporary file beside ``path``, then renamed.
+
+    Where ``path`` is a link, the file that it leads to is written.
+    """
+    path = path.resolve()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".gd_torch-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -44,8 +48,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
 
 

@@ -1,10 +1,22 @@
 """train.py --run as a user types it; what needs many processes is in test_faults.py."""
 
 import json
+import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
+from conftest import ROOT
+
+import command
+import train
+from gd_torch.sealed import seal
+from run_options import check_kept
 
 SHORT = ("--steps", "150", "--record-every", "50")
 
@@ -72,6 +84,135 @@ def test_a_changed_file_of_data_is_refused(script, tmp_path):
     (tmp_path / "d.csv").write_text("\n".join([*rows[:-1], "5.5,1,b"]))
     done = script("train.py", "--run", "r", "--resume")
     assert done.returncode == 2 and "r: its data were others than d.csv" in done.stderr
+
+
+def test_other_names_or_scaled_numbers_are_other_data(script, tmp_path):
+    """Standardising makes twice the numbers the same; they are not what the run began with."""
+    rows = [f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(20)]
+    doubled = [f"{2 * (i % 7)},{2 * (i % 3)},{'ab'[i % 2]}" for i in range(20)]
+    table = tmp_path / "d.csv"
+    table.write_text("\n".join(["u,v,kind", *rows]))
+    line = ("train.py", "--run", "r", "--data", "d.csv", "--target", "kind", "--steps", "5")
+    assert script(*line).returncode == 0
+    for other in (["u,v,kind", *doubled], ["u,w,kind", *rows]):
+        table.write_text("\n".join(other))
+        done = script("train.py", "--run", "r", "--resume")
+        assert done.returncode == 2 and "r: its data were others than d.csv" in done.stderr
+
+
+def test_the_number_of_threads_changes_no_bit_of_tall_data(script, tmp_path):
+    """One feature and 60 000 rows: the mean of a column was cut where threads cut it."""
+    numbers = torch.rand(60_000, generator=torch.Generator().manual_seed(0)).tolist()
+    rows = (f"{number!r},{'ab'[i % 2]}" for i, number in enumerate(numbers))
+    (tmp_path / "d.csv").write_text("\n".join(["u,kind", *rows]))
+    data = ("--data", "d.csv", "--target", "kind", "--hidden", "2", "--steps", "10")
+    for threads in "12":
+        done = script("train.py", *data, "--run", threads, OMP_NUM_THREADS=threads)
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    more = script("train.py", "--run", "2", "--resume", "--steps", "20", OMP_NUM_THREADS="2")
+    assert more.returncode == 0, more.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("threads", value) for value in (-1, 0, "x", None, True, 2**40)),
+        *(("hidden", value) for value in ("x", "4", -3, 0, 10**30, 4.0, None)),
+        *(("stepper", value) for value in ("foo", "auto", None)),
+        *(("dtype", value) for value in ("load", "float16", ["float64"])),
+        *(("device", value) for value in ("garbage", "auto", 5)),
+        *(("seed", value) for value in (-1, 2**70, False)),
+        *(("learning_rate", value) for value in ("x", -1.0, 4, [4.0])),
+        *(("standardise", value) for value in ("no", 1, None)),
+        *(("record_every", value) for value in (0, "x")),
+        ("tolerance", None),
+        ("data", 5),
+        ("target", ["kind"]),
+        ("torch", 2),
+        ("more", 1),
+    ],
+)
+def test_kept_settings_are_what_the_command_line_could_give(name, value):
+    """Anything else is refused by name, though its checksum fits."""
+    kept = {
+        "hidden": 4, "learning_rate": 4.0, "tolerance": 0.0, "seed": 0, "data": None,
+        "target": None, "standardise": True, "device": "cpu", "dtype": "float64",
+        "stepper": "eager", "record_every": 100, "data_sha256": "", "threads": 1, "torch": "2",
+    }  # fmt: skip
+    check_kept(dict(kept), train.parser())
+    with pytest.raises(command.Refused, match=name.replace("_", ".") if name != "more" else "not"):
+        check_kept(kept | {name: value}, train.parser())
+
+
+def test_crafted_settings_are_one_line(script, begun):
+    """Under a checksum that fits; the file is named, and what it says moves no cursor."""
+    path = begun / "settings.json"
+    settings = json.loads(path.read_bytes())["settings"]
+    for change in ({"hidden": "\x1b[31m\n"}, {"torch": "1.0\n2\x1b[31m"}):
+        fields = {"format": "gd_torch settings", "version": 1, "settings": settings | change}
+        path.write_bytes(seal(fields))
+        done = script("train.py", "--run", "first", "--resume")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
+        assert "first" in done.stderr and "settings.json" in done.stderr
+
+
+def test_a_result_is_not_put_into_the_run(script, begun):
+    """It would destroy the run, or stand in its way."""
+    for file in ("first/checkpoint.json", "first/r.json"):
+        before = contents(begun)
+        done = script("train.py", "--run", "first", "--resume", "--json", file)
+        assert done.returncode == 2 and f"the directory of --run: {file}" in done.stderr
+        assert contents(begun) == before
+
+
+def test_a_directory_may_begin_with_a_dash(script, tmp_path):
+    """The line that says how to go on is one that can be typed."""
+    line = [
+        sys.executable,
+        str(ROOT / "scripts" / "train.py"),
+        "--run=-first",
+        "--stepper",
+        "eager",
+    ]
+    process = subprocess.Popen(
+        [*line, "--steps", "200000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    history, until = tmp_path / "-first" / "history.jsonl", time.monotonic() + 60
+    while not (history.exists() and history.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    told = process.communicate(timeout=60)[1]
+    again = shlex.split(told.split("go on with: python ")[1])
+    assert again[1:] == ["--run=-first", "--resume"]
+    step = json.loads((tmp_path / "-first" / "checkpoint.json").read_text())["step"]
+    assert script("train.py", *again[1:], "--steps", str(step)).returncode == 0
+
+
+SLOW = """
+import os, time
+fsync = os.fsync
+os.fsync = lambda handle: (time.sleep(1), fsync(handle))
+"""
+"""A disk that takes its time."""
+
+
+def test_a_signal_while_a_run_is_overwritten_leaves_the_new_one(script, begun, tmp_path):
+    """The old one is gone by then: the line must not say that nothing was changed."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
+    line = [sys.executable, str(ROOT / "scripts" / "train.py"), "--run", "first", "--overwrite"]
+    process = subprocess.Popen(
+        [*line, *SHORT], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": "slow"},
+    )  # fmt: skip
+    partial, until = begun / "settings.json.partial", time.monotonic() + 60
+    while not partial.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "stopped at step 0 of 150, saved; go on with" in told
+    assert script("train.py", "--run", "first", "--resume").returncode == 0
 
 
 def test_nothing_is_overwritten_unasked(script, begun, tmp_path):

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 from conftest import ROOT
@@ -63,6 +64,35 @@ def test_closed_streams(tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())["steps"] == 1
 
 
+def test_closed_streams_lend_their_numbers_to_no_file(tmp_path):
+    """What is told on stderr does not end up in the run's lock."""
+    line = f"exec {TRAIN} --steps 200000 --run first --stepper eager <&- 2>&-"
+    process = subprocess.Popen(line, shell=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    checkpoint, until = tmp_path / "first" / "checkpoint.json", time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert (tmp_path / "first" / "lock").read_text() == f"{process.pid}\n"
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", "closed pipe"])
+def test_the_status_of_a_signal_does_not_depend_on_stderr(stderr, tmp_path):
+    """The run is saved, and 143 says so, where nobody can hear it."""
+    reader, full = os.pipe()
+    os.close(reader)
+    if stderr == "/dev/full":
+        full = os.open(stderr, os.O_WRONLY)
+    line = f"exec {TRAIN} --steps 200000 --run first --stepper eager"
+    process = subprocess.Popen(line, shell=True, cwd=tmp_path, stdout=full, stderr=full)
+    os.close(full)
+    history, until = tmp_path / "first" / "history.jsonl", time.monotonic() + 60
+    while not (history.exists() and history.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+
+
 def test_a_reader_that_leaves_loses_no_file(tmp_path):
     """`| head -1` cuts the report, even an unbuffered one, and not the JSON."""
     done = shell(f"{TRAIN} | head -1", tmp_path, PYTHONUNBUFFERED="1")
@@ -76,6 +106,32 @@ def test_a_full_disk_under_stdout(tmp_path, arguments):
     done = shell(f"{sys.executable} {ROOT / 'scripts'}/{arguments} > /dev/full", tmp_path)
     assert done.returncode == 1
     assert done.stderr == f"{arguments.split()[0]}: error: No space left on device\n"
+
+
+def test_a_full_disk_under_stdout_loses_no_file(tmp_path):
+    """The report could not be shown, the results are written all the same."""
+    done = shell(f"{TRAIN} --export w.pt > /dev/full", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "train.py: error: No space left on device\n")
+    assert sorted(os.listdir(tmp_path)) == ["r.json", "w.pt"]
+
+
+def test_a_result_that_cannot_be_written_is_named(tmp_path):
+    """One line, and nothing half-written beside it."""
+    done = shell(f"ulimit -f 0; {TRAIN}", tmp_path)
+    assert done.returncode == 1 and os.listdir(tmp_path) == []
+    assert done.stderr == f"train.py: error: {tmp_path}/r.json: File too large\n"
+
+
+def test_a_result_may_be_a_link_or_have_a_long_name(tmp_path):
+    """The file that the link leads to is written; a name of 255 bytes is one."""
+    (tmp_path / "there.json").write_text("old")
+    (tmp_path / "r.json").symlink_to("there.json")
+    assert shell(TRAIN, tmp_path).returncode == 0
+    assert (tmp_path / "r.json").is_symlink()
+    assert json.loads((tmp_path / "there.json").read_text())["steps"] == 1
+    name = "n" * 255
+    assert shell(f"{TRAIN} --export {name}", tmp_path).returncode == 0
+    assert (tmp_path / name).stat().st_size > 0
 
 
 def test_a_working_directory_that_is_gone(tmp_path):

@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from gd_torch.checkpoint import from_bytes, to_bytes
-from gd_torch.ensemble import Descents
-from gd_torch.objectives import Weights
-from gd_torch.runs import (
-    LOCK,
+from gd_torch.directories import (
     SETTINGS,
+    Kind,
     Occupied,
     check_ours,
     clear,
@@ -25,6 +23,8 @@ from gd_torch.runs import (
     read_settings,
     sealed_settings,
 )
+from gd_torch.ensemble import Descents
+from gd_torch.objectives import Weights
 from gd_torch.sealed import (
     PARTIAL,
     Damaged,
@@ -35,15 +35,14 @@ from gd_torch.sealed import (
     write_whole,
 )
 
-FORMAT, PART, VERSION = "gd_torch sweep settings", "gd_torch part", 1
+FORMAT, VERSION = "gd_torch part", 1
 
-OURS = re.compile(
-    rf"{LOCK}|{re.escape(SETTINGS)}({PARTIAL})?|part-[0-9]{{7,}}-[0-9]{{7,}}({PARTIAL})?"
+KIND = Kind(
+    "gd_torch sweep settings",
+    re.compile(rf"lock|settings\.json({PARTIAL})?|part-[0-9]{{7,}}-[0-9]{{7,}}({PARTIAL})?"),
+    1 << 16,
 )
-"""All that such a directory consists of; nothing else is ever deleted."""
-
-ROOM = 1 << 16
-"""Bytes of a file beside its tensors, at most."""
+"""A directory of finished parts; its settings may be longer by what those asked for take."""
 
 
 class Finished:
@@ -80,10 +79,10 @@ class Finished:
     ) -> None:
         self.directory = directory
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self._sealed = sealed_settings(FORMAT, self.settings)
-        self._room = ROOM + len(self._sealed)
+        self._sealed = sealed_settings(KIND, self.settings)
+        self._kind = KIND._replace(room=KIND.room + len(self._sealed))
         make_directory(directory)
-        self._lock = locked(directory, OURS, FORMAT, self._room)
+        self._lock = locked(directory, self._kind)
         try:
             self._begin(resume, overwrite)
         except BaseException:
@@ -95,9 +94,9 @@ class Finished:
         directory = self.directory
         path = directory / SETTINGS
         if os.path.lexists(path) and resume:
-            self._compare(read_settings(directory, FORMAT, self._room))
+            self._compare(read_settings(directory, self._kind))
             return
-        check_ours(directory, OURS, FORMAT, self._room)
+        check_ours(directory, self._kind)
         if os.path.lexists(path) and not overwrite:
             raise Occupied(f"{directory}: holds a sweep already")
         clear(directory)
@@ -110,7 +109,7 @@ class Finished:
             OSError: they could not be written; nothing is left half written.
         """
         tensors = tuple(tensor.cpu() for tensor in runs.tensors())
-        fields = {"format": PART, "version": VERSION, "settings": self.settings}
+        fields = {"format": FORMAT, "version": VERSION, "settings": self.settings}
         fields |= {"runs": [part.start, part.stop], "tensors": _described(tensors)}
         write_whole(self._path(part), seal(fields, to_bytes(tensors)))
 
@@ -133,9 +132,9 @@ class Finished:
         ends = [w.new_empty((count, *w.shape[1:])) for w in starts]
         expected = (*ends, numbers, numbers, whole, whole)
         size = sum(t.numel() * t.element_size() for t in expected)
-        data = read_bounded(path, size + self._room)
+        data = read_bounded(path, size + self._kind.room)
         fields = unseal(path, data, size)
-        right = {"format": PART, "version": VERSION, "settings": self.settings}
+        right = {"format": FORMAT, "version": VERSION, "settings": self.settings}
         right |= {"runs": [part.start, part.stop], "tensors": _described(expected)}
         if fields != right:
             raise Damaged(path, "no part of this sweep")

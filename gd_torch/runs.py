@@ -2,72 +2,46 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import stat
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from gd_torch.checkpoint import Checkpoint, name_for, read_checkpoint, write_checkpoint
-from gd_torch.objectives import Weights
-from gd_torch.sealed import (
-    PARTIAL,
-    Damaged,
-    about,
-    make_directory,
-    read_bounded,
-    seal,
-    sync_directory,
-    unseal,
-    write_all,
-    write_whole,
+from gd_torch.directories import (
+    SETTINGS,
+    Busy,
+    Kind,
+    Occupied,
+    check_ours,
+    clear,
+    locked,
+    new_directory,
+    read_settings,
+    sealed_settings,
 )
+from gd_torch.objectives import Weights
+from gd_torch.sealed import PARTIAL, Damaged, about, make_directory, write_all, write_whole
 
-SETTINGS, HISTORY, LOCK = "settings.json", "history.jsonl", "lock"
+__all__ = ["Busy", "Occupied", "Run", "has_run", "new_directory"]
+
+HISTORY = "history.jsonl"
 
 STATES = ("checkpoint.json", "checkpoint.raw")
 
-FORMAT = "gd_torch settings"
-
-OURS = re.compile(
-    rf"{LOCK}|{HISTORY}|(settings|checkpoint)\.json({PARTIAL})?|checkpoint\.raw({PARTIAL})?"
+KIND = Kind(
+    "gd_torch settings",
+    re.compile(
+        rf"lock|{HISTORY}|(settings|checkpoint)\.json({PARTIAL})?|checkpoint\.raw({PARTIAL})?"
+    ),
+    1 << 16,
 )
-"""All that a run directory consists of; nothing else is ever deleted."""
-
-ROOM = 1 << 16
-"""Bytes of the settings, at most."""
-
-PATIENCE = 0.3
-"""Seconds in which the holder of a lock has surely written down who it is."""
-
-
-class Busy(ValueError):
-    """Another process holds the run directory."""
-
-
-class Occupied(ValueError):
-    """A directory holds what must not be overwritten."""
-
-
-def new_directory(parent: Path) -> Path:
-    """Make a directory with a fresh name, today's date and a number, that no one else has made."""
-    make_directory(parent)
-    number = 1
-    while True:
-        directory = parent / f"{time.strftime('%Y-%m-%d')}-{number:03}"
-        try:
-            directory.mkdir()
-        except FileExistsError:
-            number += 1
-            continue
-        sync_directory(parent)
-        return directory
+"""A run directory, whose settings have at most 64 KiB."""
 
 
 def has_run(directory: Path) -> bool:
@@ -111,7 +85,7 @@ class Run:
         self._settings: Mapping[str, Any] = {}
         self._history = -1
         make_directory(directory)
-        self._lock = locked(directory, OURS, FORMAT, ROOM)
+        self._lock = locked(directory, KIND)
 
     def create(
         self, settings: Mapping[str, Any], steps: int, start: Weights, *, overwrite: bool = False
@@ -128,10 +102,10 @@ class Run:
             Occupied: there is a run and ``overwrite`` is not set, or anything that is no run.
             ValueError: the settings are too large.
         """
-        sealed = sealed_settings(FORMAT, settings)
-        if len(sealed) > ROOM:
-            raise ValueError(f"`settings` must fit into {ROOM} bytes, got {len(sealed)}")
-        check_ours(self.directory, OURS, FORMAT, ROOM)
+        sealed = sealed_settings(KIND, settings)
+        if len(sealed) > KIND.room:
+            raise ValueError(f"`settings` must fit into {KIND.room} bytes, got {len(sealed)}")
+        check_ours(self.directory, KIND)
         if has_run(self.directory) and not overwrite:
             raise Occupied(f"{self.directory}: holds a run already")
         clear(self.directory, STATES)  # the state first: no half of a run
@@ -146,7 +120,7 @@ class Run:
         Raises:
             Damaged: their file is not what was written.
         """
-        return read_settings(self.directory, FORMAT, ROOM)
+        return read_settings(self.directory, KIND)
 
     def resume(self, like: Weights) -> Checkpoint:
         """Go on: the checkpoint, with the history cut to what belongs to it.
@@ -223,104 +197,3 @@ class Run:
             raise Damaged(path, "not the history that belongs to its checkpoint")
         with about(path):
             os.ftruncate(self._history, length)
-
-
-# ---------------------------------------------------------------- what is ours
-
-
-def sealed_settings(form: str, settings: Mapping[str, Any]) -> bytes:
-    """The settings file."""
-    return seal({"format": form, "version": 1, "settings": settings})
-
-
-def read_settings(directory: Path, form: str, most: int) -> dict[str, Any]:
-    """The settings that a directory was begun with.
-
-    Raises:
-        Damaged: their file is not what was written.
-    """
-    path = directory / SETTINGS
-    fields = unseal(path, read_bounded(path, most))
-    settings = fields.get("settings")
-    if fields != {"format": form, "version": 1, "settings": settings}:
-        raise Damaged(path, f"no {form} of version 1")
-    if not isinstance(settings, dict):
-        raise Damaged(path, "its settings are no object")
-    return settings
-
-
-def has_settings(directory: Path, form: str, most: int) -> bool:
-    """Whether there are settings as we write them."""
-    try:
-        read_settings(directory, form, most)
-    except Damaged:
-        return False
-    return True
-
-
-def check_ours(directory: Path, ours: re.Pattern[str], form: str, most: int) -> None:
-    """Raise unless all that lies in a directory is ours.
-
-    Its settings come first and go last: without them a file is not ours, whatever its name.
-
-    Raises:
-        Occupied: it holds something else.
-    """
-    names = sorted(os.listdir(directory))
-    for name in names:
-        if not ours.fullmatch(name):
-            raise Occupied(f"{directory}: holds {name}, which is no part of a run")
-    begun = [name for name in names if name not in (LOCK, SETTINGS + PARTIAL)]
-    if begun and not has_settings(directory, form, most):
-        raise Occupied(f"{directory}: holds {begun[0]}, and no {SETTINGS} of a run beside it")
-
-
-def clear(directory: Path, first: Sequence[str] = ()) -> None:
-    """Delete all but the lock; in this order, then the rest, the settings last."""
-    names = (name for name in os.listdir(directory) if name not in (LOCK, SETTINGS))
-    for name in (*first, *names, SETTINGS):
-        (directory / name).unlink(missing_ok=True)
-
-
-def locked(directory: Path, ours: re.Pattern[str], form: str, most: int) -> int:
-    """A handle of the directory's lock, held by this process, whose number is in it.
-
-    None is made in a directory that is not ours.
-
-    Raises:
-        Busy: another process holds it.
-        Occupied: the directory, or the lock in it, is not ours.
-        OSError: it cannot be made or written to.
-    """
-    path = directory / LOCK
-    if not os.path.lexists(path) and not has_settings(directory, form, most):
-        check_ours(directory, ours, form, most)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    until = time.monotonic() + PATIENCE
-    while True:
-        handle = os.open(path, flags, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-            os.close(handle)
-            if _alive(pid) or time.monotonic() > until:
-                who = f"process {pid}" if pid.isdigit() else "another process"
-                raise Busy(f"{path.parent}: {who} is running in it") from None
-            time.sleep(0.01)
-            continue
-        try:
-            with about(path):
-                if not re.fullmatch(rb"[0-9]{0,20}\n?", os.pread(handle, 30, 0)):
-                    raise Occupied(f"{path.parent}: holds {path.name}, which is no part of a run")
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        except (OSError, Occupied):
-            os.close(handle)
-            raise
-        return handle
-
-
-def _alive(pid: str) -> bool:
-    """Whether there is such a process; a number left by a killed holder is none."""
-    return pid.isdigit() and os.path.exists(f"/proc/{pid}")

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "gd_torch"
 MODULES = [
     "objectives",
     "sealed",
+    "directories",
     "checkpoint",
     "runs",
     "networks",

@@ -10,7 +10,7 @@ import torch
 
 from gd_torch import CURVE, Descent, brute_force, curve, curve_partials, descend, partials
 from gd_torch.brute_force import Lowest, search_cost
-from tutorial.section import Section, as_printed
+from tutorial.section import Section, Source, as_printed
 
 RATES = (0.001, 0.01, 0.1, 0.5)
 TOLERANCE = 1e-8
@@ -62,8 +62,8 @@ def _brute_force(part: Section, grids: dict[int, Lowest]) -> None:
     minimiser = CURVE.minimiser[0]
     found = {d: (low.weights[0].item(), low.value.item()) for d, low in grids.items()}
     part.number("A2", "lowest w on a grid of 2 decimals", "0.75", found[2][0])
-    part.number("A3", "lowest w on a grid of 3 decimals", "0.755", found[3][0])
-    part.number("A3", "lowest w on a grid of 4 decimals", "0.7549", found[4][0])
+    part.number("A3", "lowest w on a grid of 3 decimals", "0.755", found[3][0], "ours")
+    part.number("A3", "lowest w on a grid of 4 decimals", "0.7549", found[4][0], "ours")
     values = [y for _, y in found.values()]
     lower = all(a > b for a, b in itertools.pairwise(values))
     part.fact("A3", "more decimals find a lower y", "lower every time", values[-1], lower)
@@ -80,18 +80,19 @@ def _brute_force(part: Section, grids: dict[int, Lowest]) -> None:
         cost = search_cost(lambda *w: torch.stack(w).square().sum(), *[axis] * weights)
         what = f"evaluations: 100 values for each of {weights} weights"
         same = cost.evaluations == 10**power
-        part.fact("A4", what, f"100^{weights}", f"{float(cost.evaluations):.0e}", same)
+        source: Source = "text" if weights == 14 else "ours"
+        part.fact("A4", what, f"100^{weights}", f"{float(cost.evaluations):.0e}", same, source)
 
 
 def _runaway(part: Section, run: Descent) -> None:
     path, slopes = run.path[0].tolist(), [partials(curve)(w)[0].item() for w in run.path[0]]
     part.number("A5", "slope at w = 1.9", "25.66", slopes[0])
-    part.number("A6", "step without a learning rate: w - slope", "-23.76", path[1])
+    part.fact("A6", "step without a learning rate: w - slope", "far left", path[1], path[1] < -20)
     part.fact("A6", "y there", "extremely high", run.losses[1].item(), run.losses[1] > 1e6)
     other = slopes[1] < 0 and abs(slopes[1]) > slopes[0]
     part.fact("A6", "next slope", "larger, other sign", slopes[1], other)
     gone = run.stop.diverged and run.steps == 4
-    part.fact("A6", "it escalates until", "4 updates", f"{run.steps} updates, then inf", gone)
+    part.fact("A6", "and so on", "escalates", f"{run.steps} updates, then inf", gone)
     part.table(
         "The runaway at learning rate 1",
         ("step", "w", "y", "slope"),
@@ -151,4 +152,4 @@ def _approximation(part: Section, run: Descent) -> None:
     part.fact("A10", "distance to w* at the end", "an approximation", error, 0 < error < TOLERANCE)
     plastic = CURVE.minimiser[0]
     residual = abs(math.fsum((plastic**5, plastic, -1)))
-    part.fact("A10", "closed form w* = 1/rho: slope there", "0", residual, residual < 1e-15)
+    part.fact("A10", "closed form w* = 1/rho: slope there", "0", residual, residual < 1e-15, "ours")

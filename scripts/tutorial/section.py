@@ -1,4 +1,4 @@
-"""One section of the report: checks against the text, tables and notes."""
+"""One section of the report: checks of what the text says and what follows, tables and notes."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, Literal
+
+Source = Literal["text", "ours"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One statement of the text beside what was computed.
+    """One statement beside what was computed.
 
     Attributes:
         id: the row of the tutorial's table of contents, such as "A5".
         what: the quantity.
-        text: what the text says.
+        source: "text", or "ours" for what the text does not say: it follows from its formulas, or
+            from what we have chosen.
+        expected: what is stated.
         exact: what was computed, in full precision.
-        rounded: the same, rounded the way the text rounds, or in words.
-        agrees: whether text and computation agree.
+        rounded: the same, rounded the way the statement is, or in words.
+        agrees: whether statement and computation agree.
     """
 
     id: str
     what: str
-    text: str
+    source: Source
+    expected: str
     exact: float | int | str
     rounded: str
     agrees: bool
@@ -39,14 +44,24 @@ class Section:
     tables: list[dict[str, Any]] = field(default_factory=list)
     parts: list[tuple[str, int | str]] = field(default_factory=list)
 
-    def number(self, id: str, what: str, text: str, exact: float) -> None:
-        """Check a number that the text prints, rounded half up to the decimals it prints."""
-        rounded = as_printed(exact, text)
-        self._add(Check(id, what, text, exact, rounded, rounded == text))
+    def number(
+        self, id: str, what: str, expected: str, exact: float, source: Source = "text"
+    ) -> None:
+        """Check a number, rounded half up to the decimals that are stated."""
+        rounded = as_printed(exact, expected)
+        self._add(Check(id, what, source, expected, exact, rounded, rounded == expected))
 
-    def fact(self, id: str, what: str, text: str, computed: float | str, holds: bool) -> None:
-        """Check a statement that is no printed number."""
-        self._add(Check(id, what, text, computed, short(computed), bool(holds)))
+    def fact(
+        self,
+        id: str,
+        what: str,
+        expected: str,
+        computed: float | str,
+        holds: bool,
+        source: Source = "text",
+    ) -> None:
+        """Check a statement that is no number with decimals."""
+        self._add(Check(id, what, source, expected, computed, short(computed), bool(holds)))
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Show a table of results."""
@@ -68,6 +83,19 @@ class Section:
         return {"title": self.title, "checks": checks, "tables": self.tables, "notes": notes}
 
 
+def summary(sections: Sequence[Section]) -> str:
+    """How many statements agree, the text's and ours."""
+    checks = [check for section in sections for check in section.checks]
+    found = {
+        source: [check.agrees for check in checks if check.source == source]
+        for source in ("text", "ours")
+    }
+    return (
+        f"{sum(found['text'])} of {len(found['text'])} statements of the text agree, "
+        f"{sum(found['ours'])} of {len(found['ours'])} of ours."
+    )
+
+
 def as_printed(exact: float, text: str) -> str:
     """``exact`` rounded half up to as many decimals as ``text`` shows."""
     decimals = len(text.partition(".")[2])
@@ -85,7 +113,7 @@ def render(section: Section, colour: bool) -> str:
     """The section as terminal text."""
     green, red, bold, off = ("\33[32m", "\33[31m", "\33[1m", "\33[0m") if colour else ("",) * 4
     width = max((len(check.what) for check in section.checks), default=0)
-    said = max((len(check.text) for check in section.checks), default=0)
+    said = max((len(check.expected) for check in section.checks), default=0)
     lines = [f"{bold}{section.title}{off}", "=" * len(section.title)]
     previous = ""
     for kind, content in section.parts:
@@ -101,7 +129,7 @@ def render(section: Section, colour: bool) -> str:
             mark = f"{green}ok{off}" if check.agrees else f"{red}DISAGREES{off}"
             exact = "" if short(check.exact) == check.rounded else f"  ({short(check.exact)})"
             lines.append(
-                f"  {check.id:<3} {check.what:<{width}}  text: {check.text:<{said}}  "
+                f"  {check.id:<3} {check.what:<{width}}  {check.source}: {check.expected:<{said}}  "
                 f"{mark}  {check.rounded}{exact}"
             )
     return "\n".join(lines) + "\n"

@@ -40,8 +40,13 @@ def parser() -> command.Parser:
     """The arguments of this script."""
     parser = command.Parser(DESCRIPTION, EXAMPLES)
     add = parser.add_argument
-    add("--objective", choices=("net", "curve"), default="net", help="(default: net)")
-    add("--hidden", type=command.whole(1), default=2, metavar="N", help="hidden nodes (default: 2)")
+    add(
+        "--objective",
+        choices=("net", "curve"),
+        default="net",
+        help="what is descended (default: net)",
+    )
+    add("--hidden", type=command.whole(1), metavar="N", help="hidden nodes (default: 2)")
     add(
         "--rates",
         type=command.positive,
@@ -53,14 +58,12 @@ def parser() -> command.Parser:
     add(
         "--seeds",
         type=command.whole(1, 1_000_000),
-        default=10,
         metavar="N",
         help="start weights of the seeds 0 to N - 1 (default: 10)",
     )
     add(
         "--starts",
         nargs=3,
-        default=["-2", "2", "201"],
         metavar=("LOW", "HIGH", "N"),
         help="of the curve: N starts from LOW to HIGH (default: -2 2 201)",
     )

@@ -96,7 +96,7 @@ def row(rate: float, outcomes: Tensor, steps: Tensor) -> dict[str, Any]:
     return {
         "learning_rate": rate,
         "converged": float(converged.double().mean()),
-        "stuck": float((~converged & ~diverged).double().mean()),
+        "unfinished": float((~converged & ~diverged).double().mean()),
         "diverged": float(diverged.double().mean()),
         "median_steps": int(steps[converged].median()) if converged.any() else None,
     }
@@ -105,7 +105,7 @@ def row(rate: float, outcomes: Tensor, steps: Tensor) -> dict[str, Any]:
 def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     """The table that a person reads."""
     low, high, count = arguments.starts
-    head = ("rate", "converged", "stuck", "diverged", "median steps")
+    head = ("rate", "converged", "unfinished", "diverged", "median steps")
     lines = [f"The curve from {count} starts between {low:g} and {high:g}, {arguments.steps} steps"]
     lines.append("".join(name.rjust(13) for name in head))
     for entry in rows:

@@ -23,6 +23,12 @@ OPTIONS = (
 )  # fmt: skip
 """What makes a sweep the same sweep, beside its data."""
 
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "net": {"hidden": 2, "seeds": 10, "data": None, "target": None},
+    "curve": {"starts": ["-2", "2", "201"]},
+}
+"""The options of one objective alone."""
+
 PART, TOLERANCE = {"net": 1024, "curve": 65536}, {"net": 0.0, "curve": 1e-8}
 """The defaults of --part and --tolerance."""
 
@@ -37,7 +43,13 @@ def add_run(parser: command.Parser) -> None:
 
 
 def complete(arguments: argparse.Namespace) -> None:
-    """Fill in what depends on the objective; refuse flags that need a directory."""
+    """Fill in what depends on the objective; refuse what is for another, or needs a directory."""
+    for objective, options in DEFAULTS.items():
+        for name, value in options.items():
+            if getattr(arguments, name) is None:
+                setattr(arguments, name, value)
+            elif objective != arguments.objective:
+                raise command.Refused(f"argument --{name}: is for --objective {objective}")
     if (arguments.resume or arguments.overwrite) and arguments.run is None:
         asked = "--resume" if arguments.resume else "--overwrite"
         raise command.Refused(f"{asked} needs the directory: --run DIR {asked}")

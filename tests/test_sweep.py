@@ -66,5 +66,5 @@ def test_the_curve_from_many_starts(script, tmp_path):
         assert steps == [run.steps for run in alone]
         assert entry["converged"] == sum(run.converged for run in alone) / 9
         assert entry["diverged"] == sum(run.stop.diverged for run in alone) / 9
-        assert entry["converged"] + entry["stuck"] + entry["diverged"] == pytest.approx(1)
+        assert entry["converged"] + entry["unfinished"] + entry["diverged"] == pytest.approx(1)
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

@@ -142,7 +142,7 @@ def parser() -> command.Parser:
         type=command.new_folder,
         default=Path("figures"),
         metavar="DIR",
-        help="(default: figures)",
+        help="where the figures go (default: figures)",
     )
     add("--format", choices=FORMATS, help="of the static figures (default: each one's own)")
     add("--quiet", action="store_true", help="no progress bar, no summary")

@@ -87,9 +87,15 @@ def surface(
     if minimum:
         _mark(axes, _on_surface(objective, minimum), "x", "minimum")
     _dress(axes, style.symbols(objective), view)
-    figure.legend(loc="outside lower left", ncols=3)
+    _legend(figure)
     style.headline(figure, title)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """Below the plot; a wide path has a swatch that fits."""
+    for line in figure.legend(loc="outside lower left", ncols=3).get_lines():
+        line.set_linewidth(min(line.get_linewidth(), 5))
 
 
 def _dress(axes: Axes3D, symbols: Sequence[str], view: tuple[float, float]) -> None:
@@ -174,7 +180,7 @@ def paths_from_above(
     axes.set(xlabel=f"weight {names[0]}", ylabel=f"weight {names[1]}")
     if arrow:
         _step_arrow(axes, runs[arrow])
-    figure.legend(loc="outside lower left", ncols=3)
+    _legend(figure)
     style.headline(figure, title or style.ending(first))
     return figure
 

@@ -122,7 +122,7 @@ def first_steps(
         slopes.append(draw_tangent(axes, objective, at, reach, label))
         if step:
             axes.plot(*at, "o", color=style.VERMILION, ms=8, zorder=6)
-        text = f"{symbol} = {by_hand[step][0]:.2f}, slope {style.fixed(slopes[-1], 2)}"
+        text = f"{symbol} = {style.fixed(at[0], 4)}, slope {style.fixed(slopes[-1], 2)}"
         style.note(axes, text, at, (-14, 12))
     style.mark_start(axes, *path[0])
     _update_arrows(axes, path)

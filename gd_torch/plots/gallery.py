@@ -33,7 +33,11 @@ def gallery(exhibits: Sequence[Exhibit]) -> str:
 
 def _figure(exhibit: Exhibit) -> str:
     image, page, caption, alt, command = (part and html.escape(part) for part in exhibit)
-    link = f' <a href="{page}">Open the interactive page.</a>' if page else ""
+    link = (
+        f' <a href="{page}">Open the interactive page</a> (made by the command below).'
+        if page
+        else ""
+    )
     return (
         f'<figure>\n<img src="{image}" alt="{alt}">\n'
         f"<figcaption>{caption}{link}<br><code>{command}</code></figcaption>\n</figure>"

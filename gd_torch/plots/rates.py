@@ -46,7 +46,7 @@ def overshoot(
         style.note(right, style.number(w), (step, w), (-6, 12 if w > 0 else -14))
     style.note(right, style.number(path[0][0]), (0, path[0][0]), (8, 12))
     style.mark_start(right, 0, path[0][0])
-    right.set(xlabel="step", ylabel=f"weight {symbol}, log away from 0", xticks=steps)
+    right.set(xlabel="step", ylabel=f"weight {symbol}, log beyond ±1", xticks=steps)
     right.set_xlim(-0.4, steps[-1] + 0.4)
     if run.stop.diverged:
         reason = run.stop.value.removeprefix("It diverged: ").removesuffix(".")
@@ -86,11 +86,11 @@ def _symlog_curve(axes: Axes, objective: Objective, path: Sequence[Point], symbo
         style.note(axes, text, (w, y_there), (-8, -12) if w < 0 else (-12, 6))
     style.mark_start(axes, *path[0], f"start {symbol} = {style.number(path[0][0])}")
     top = 1e3 * max(y for _, y in path)
-    axes.set(xlim=(-reach, reach), ylim=(-2, top), xlabel=f"weight {symbol}, log away from 0")
+    axes.set(xlim=(-reach, reach), ylim=(-2, top), xlabel=f"weight {symbol}, log beyond ±1")
     ticks = [10.0**power for power in range(2, 10, 3) if 10.0**power < reach]
     axes.set_xticks([*(-t for t in reversed(ticks)), 0, *ticks])
     axes.set_yticks([0, *(10.0**power for power in range(6, 48, 6) if 10.0**power < top)])
-    axes.set_ylabel("value y, log above 1")
+    axes.set_ylabel("value y, log beyond 1")
 
 
 @style.styled

@@ -38,16 +38,16 @@ def as_weights(given: Number | Sequence[Number], name: str) -> Weights:
     return tuple(weights)
 
 
-def check_start(start: Number | Sequence[Number]) -> Weights:
+def check_start(start: Number | Sequence[Number], name: str = "start") -> Weights:
     """The start as weights, or an error that names the rule it breaks."""
-    weights = as_weights(start, "start")
+    weights = as_weights(start, name)
     for i, w in enumerate(weights):
         if w.numel() == 0:
-            raise ValueError(f"`start` must hold numbers, its tensor {i} has shape {(*w.shape,)}")
+            raise ValueError(f"`{name}` must hold numbers, its tensor {i} has shape {(*w.shape,)}")
         if w.is_meta:
-            raise ValueError(f"`start` must hold numbers, its tensor {i} is on the meta device")
+            raise ValueError(f"`{name}` must hold numbers, its tensor {i} is on the meta device")
         if not bool(torch.isfinite(w).all()):
-            raise ValueError(f"`start` must be finite, its tensor {i} holds NaN or infinity")
+            raise ValueError(f"`{name}` must be finite, its tensor {i} holds NaN or infinity")
     return weights
 
 

@@ -176,6 +176,7 @@ def _many_at_once(objective: Objective, point: Weights) -> tuple[Objective, int]
 
 def _duration(cost: Cost) -> str:
     """The estimated time in the unit a person would use."""
-    if cost.years >= 1:
-        return f"{cost.years:.2g} years"
-    return f"{cost.seconds / 3600:.2g} hours"
+    for unit, seconds in (("years", YEAR), ("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if cost.seconds >= 2 * seconds:
+            return f"{cost.seconds / seconds:.2g} {unit}"
+    return f"{cost.seconds:.2g} seconds"

@@ -115,7 +115,7 @@ def descend_many(
     >>> runs.steps.tolist(), runs.stop[3]
     ([74, 682, 68, 4], <Stop.LOSS: 'It diverged: the loss is not finite.'>)
     """
-    weights = check_start(starts)
+    weights = check_start(starts, "starts")
     runs = len(weights[0]) if weights[0].dim() else 0
     if runs == 0 or any(w.dim() == 0 or len(w) != runs for w in weights):
         shapes = ", ".join(str(tuple(w.shape)) for w in weights)
@@ -207,8 +207,9 @@ def _check_rates(given: float | Sequence[float] | Tensor, weights: Weights) -> W
             f"`learning_rates` must be one number, ({runs},) or ({runs}, {count}), "
             f"got {tuple(rates.shape)}"
         )
-    if not bool(((rates > 0) & rates.isfinite()).all()):
-        raise ValueError("`learning_rates` must be positive and finite, got others among them")
+    wrong = rates[~((rates > 0) & rates.isfinite())]
+    if len(wrong):
+        raise ValueError(f"`learning_rates` must be positive and finite, got {wrong[0].item():g}")
     table = rates.reshape(-1, 1) if rates.dim() < 2 else rates
     table = table.expand(runs, count)
     return tuple(table[:, i].to(w.dtype) for i, w in enumerate(weights))

@@ -1,7 +1,8 @@
 """Trace one in-place function of tensors, compile it, and launch its kernels with nothing between.
 
 What it uses of torch is not public: `make_fx` with a decomposition table, Inductor's settings and
-`compile_fx_inner`, and the names in the wrapper it generates. No other module but `engine` does so.
+`compile_fx_inner`, and the names in the wrapper it generates. `engine`, `gauge`, `layout` and
+`checking.trace` use other private names.
 Whoever uses it must be ready for :class:`Untraceable`, and must check the first results.
 """
 

@@ -63,7 +63,13 @@ def parser() -> command.Parser:
     add("file", nargs="?", type=Path, help="a file of yours, executed as Python")
     add("--example", type=command.new_file, metavar="FILE", help="write a starter file and stop")
     add("--json", type=command.new_file, metavar="FILE", help="write the report there as well")
-    add("--points", type=command.whole(1, 1000), default=4, metavar="N", help="points (default: 4)")
+    add(
+        "--points",
+        type=command.whole(1, 1000),
+        default=4,
+        metavar="N",
+        help="points judged, the given one first (default: 4)",
+    )
     add("--seed", type=command.whole(0), default=0, metavar="N", help="of the points (default: 0)")
     return parser
 
@@ -124,7 +130,7 @@ def tutorial() -> list[tuple]:
 
 def read(path: Path) -> list[tuple]:
     """Execute the reader's file and take what it defines."""
-    print(f"executing {path.resolve()}", flush=True)
+    print(f"executing {command.printable(str(path.resolve()))}", flush=True)
     names = runpy.run_path(str(path))
     hand = names.get("partials", names.get("hand"))
     missing = [name for name in ("objective", "at") if name not in names]

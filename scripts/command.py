@@ -107,7 +107,7 @@ def run(
     except Refused as refusal:
         parser.error(str(refusal))
     except ModuleNotFoundError as error:
-        parser.error(f"{error}: is gd_torch installed? pip install .")
+        parser.error(f"{error}: is gd_torch installed here? See the set-up in README.md")
     except BrokenPipeError:  # the reader of stdout left, as `| head` does
         _drop_output()
         status = 1

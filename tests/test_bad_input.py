@@ -21,6 +21,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 """Runs a script as Python does, and tells through a pipe whether torch was imported."""
 
+CURVE = ["--objective", "curve"]
+
 TABLES = {
     "ok.csv": b"a,kind\n1,x\n2,y\n3,x\n",
     "empty.csv": b"",
@@ -183,6 +185,14 @@ AT_ONCE = [
     ("train.py", ["--device", "cuda:-1"], "--device: must be auto, cpu, cuda or cuda:N"),
     ("train.py", ["line\nbreak \x1b[2J"], "unrecognized arguments: line break \\x1b[2J"),
     ("sweep.py", ["--rates"], "--rates: expected at least one argument"),
+    (
+        "sweep.py",
+        [*CURVE, "--rates", "1e-300", "1e300", "--figure", "a.svg"],
+        "--figure: needs rates within a factor of 1e+100",
+    ),
+    ("sweep.py", [*CURVE, "--hidden", "8"], "--hidden: is for --objective net"),
+    ("sweep.py", [*CURVE, "--data", "none.csv"], "--data: is for --objective net"),
+    ("sweep.py", ["--starts", "-2e0", "2", "5"], "--starts: is for --objective curve"),
     ("sweep.py", ["--rates", "1", "1e400"], "--rates: must be a finite number"),
     ("sweep.py", ["--rates", "a few"], "--rates: must be a finite number, got 'a few'"),
     ("sweep.py", ["--seeds", "1000001"], "at most 1000000"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gd_torch import bowl, brute_force, curve
-from gd_torch.brute_force import CHUNK, search_cost
+from gd_torch.brute_force import CHUNK, Cost, _duration, search_cost
 
 
 def axis(low, high, points):
@@ -73,6 +73,16 @@ def test_the_grid_of_14_weights_is_refused_with_its_cost():
     assert cost.years == pytest.approx(1e28 / cost.per_second / (365.25 * 86400))
     with pytest.raises(ValueError, match=r"1e\+28 points: about \S+ years at the \S+ evaluations"):
         brute_force(lambda *w: torch.stack(w).square().sum(), *axes)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(5e-5, "5e-05 seconds"), (90, "90 seconds"), (600, "10 minutes"), (5e4, "14 hours"),
+     (1e6, "12 days"), (1e9, "32 years")],
+)  # fmt: skip
+def test_durations_are_told_in_the_unit_a_person_would_use(seconds, told):
+    """Neither 0.014 hours nor 86 400 seconds."""
+    assert _duration(Cost(evaluations=1000, per_second=1000 / seconds)) == told
 
 
 def test_the_time_limit_is_the_callers():

@@ -168,11 +168,11 @@ ONES = torch.ones(3, dtype=torch.float64)
     ("options", "error", "words"),
     [
         ({"starts": 1.9}, ValueError, r"one leading axis of runs, got \(\)"),
-        ({"starts": torch.ones(3).long()}, TypeError, "`start` must be floating point"),
+        ({"starts": torch.ones(3).long()}, TypeError, "`starts` must be floating point"),
         ({"starts": (ONES, torch.ones(2))}, ValueError, r"leading axis of runs, got \(3,\), \(2,"),
         ({"starts": ONES * math.nan}, ValueError, "must be finite"),
         ({"learning_rates": (0.1, 0.2)}, ValueError, r"one number, \(3,\) or \(3, 1\), got \(2,\)"),
-        ({"learning_rates": (0.1, 0.2, -1)}, ValueError, "must be positive and finite"),
+        ({"learning_rates": (0.1, 0.2, -1)}, ValueError, "must be positive and finite, got -1"),
         ({"learning_rates": (0.1, 0.2, math.nan)}, ValueError, "must be positive and finite"),
         ({"learning_rates": "fast"}, TypeError, "`learning_rates` must be numbers, got 'fast'"),
         ({"steps": 1e3}, TypeError, "`steps` must be a whole number, got 1000.0"),

@@ -32,8 +32,8 @@ def linear_algebra_rows(replay: Replay, node: Node, place: int) -> Iterator[Row]
         yield "transposed", "-B^T g^T B^T where -B^T g B^T belongs", 1.2, lambda g: -B.T @ g.T @ B.T
         yield "transposed", "-B g B^T where -B^T g B^T belongs", 1.2, lambda g: -B @ g @ B.T
         yield "transposed", "-B^T g B where -B^T g B^T belongs", 1.2, lambda g: -B.T @ g @ B
-        yield "missing_chain_factor", "one factor B^T of two is missing", 1.3, lambda g: -B.T @ g
-        yield "missing_chain_factor", "one factor B^T of two is missing ", 1.3, lambda g: -g @ B.T
+        yield "missing_chain_factor", "the right factor B^T is missing", 1.3, lambda g: -B.T @ g
+        yield "missing_chain_factor", "the left factor B^T is missing", 1.3, lambda g: -g @ B.T
         yield "missing_chain_factor", "both factors B^T are missing", 1.4, lambda g: -g
         yield "wrong_formula", "-A^T g A^T where -B^T g B^T belongs", 1.6, lambda g: -A.T @ g @ A.T
         yield "wrong_formula", "-g / A^2 entry by entry", 1.6, lambda g: -g / A**2

@@ -110,7 +110,7 @@ def basis(weights: Weights, i: int, index: tuple[int, ...]) -> Weights:
 
 
 def random_direction(weights: Weights, i: int, generator: torch.Generator) -> Weights:
-    """Signs drawn at random for the entries of argument ``i``, each scaled like its entry."""
+    """Signs drawn at random for the entries of argument ``i``; the direction has length 1."""
     found = [torch.zeros_like(w) for w in weights]
     w = weights[i]
     signs = torch.randint(0, 2, w.shape, generator=generator).to(w.device, w.dtype) * 2 - 1

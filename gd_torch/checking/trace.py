@@ -193,7 +193,7 @@ def _caller() -> str:
 def record(objective: Objective, weights: Sequence[Tensor]) -> Trace | None:
     """The objective's trace at one point, or None where it cannot be replayed.
 
-    An in-place edit is not replayed: the value it overwrote is lost.
+    An in-place edit is recorded as the operation that makes a new tensor instead, if there is one.
     """
     leaves = tuple(w.detach().clone() for w in weights)
     recorder = _Recorder(leaves)

@@ -1,20 +1,14 @@
 """Trace one in-place function of tensors, compile it, and launch its kernels with nothing between.
 
 What it uses of torch is not public: `make_fx` with a decomposition table, Inductor's settings and
-`compile_fx_inner`, and the names in the wrapper it generates. `engine`, `gauge`, `layout` and
-`checking.trace` use other private names.
-Whoever uses it must be ready for :class:`Untraceable`, and must check the first results.
+`compile_fx_inner`, and the names in the wrapper it generates. (`engine`, `gauge`, `inductor`,
+`layout` and `checking.trace` use other private names.) Whoever uses it must be ready for
+:class:`Untraceable`, and must check the first results.
 """
 
 from __future__ import annotations
 
-import gc
-import logging
-import os
-import shlex
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +16,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gd_torch.guards import overruns
+from gd_torch.inductor import undisturbed, unprobed, whole_files
 from gd_torch.layout import (
     ALIGNED,
     LANES,
@@ -62,7 +57,7 @@ class Kernel:
         self.arguments = tuple(arguments)
         before = [tensor.clone() for tensor in self.arguments]
         try:
-            with torch.no_grad(), _undisturbed():
+            with torch.no_grad(), undisturbed():
                 self.launches, self._buffers = _compile(function, self.arguments, leading)
         except Exception as error:
             first = str(error).strip().splitlines()
@@ -105,7 +100,7 @@ def _compile(
     fake = [fakes.from_tensor(tensor) for tensor in inputs]
     table = {**select_decomp_table(), **decompositions(by_rows)}
     settings = {"realize_cpu_opcount_threshold": 10, **({} if by_rows else ALIGNED)}
-    with fakes, _unprobed(), _whole_files(), config.patch(settings):
+    with fakes, unprobed(), whole_files(), config.patch(settings):
         threads = torch.get_num_threads()
         key = (graph.code, leading, threads, *((t.shape, t.stride(), t.dtype) for t in inputs))
         if key not in _COMPILED:
@@ -121,48 +116,6 @@ def _compile(
     if overruns(_COMPILED[key], _names(_COMPILED[key]), inputs, len(arguments)):
         raise Untraceable("a generated kernel writes beyond its buffer")
     return _record(_COMPILED[key], inputs)
-
-
-@contextmanager
-def _unprobed() -> Iterator[None]:
-    """Take the processor's vector registers for granted: trying each extension takes seconds."""
-    from torch._inductor import config, cpu_vec_isa
-
-    every = cpu_vec_isa.supported_vec_isa_list
-    plain = [isa for isa in every if type(isa).__base__ is cpu_vec_isa.VecISA]
-    cpu_vec_isa.supported_vec_isa_list = plain
-    cpu_vec_isa.valid_vec_isa_list.cache_clear()
-    try:
-        with config.patch({"cpp.vec_isa_ok": True}):
-            yield
-    finally:
-        cpu_vec_isa.supported_vec_isa_list = every
-        cpu_vec_isa.valid_vec_isa_list.cache_clear()
-
-
-@contextmanager
-def _whole_files() -> Iterator[None]:
-    """Let the compiler write aside and rename what it has made.
-
-    Inductor lets it write where it looks for finished work: a process that is killed meanwhile,
-    with its children as Ctrl-C does, leaves half a library there, and every later one takes it.
-    """
-    from torch._inductor import cpp_builder
-
-    compile_at_once = cpp_builder.run_compile_cmd
-
-    def compile_aside(cmd_line: str, cwd: str) -> None:
-        words = shlex.split(cmd_line)
-        made = words[words.index("-o") + 1]
-        aside = f"{made}.{os.getpid()}"
-        compile_at_once(shlex.join(aside if word == made else word for word in words), cwd)
-        os.replace(aside, made)
-
-    cpp_builder.run_compile_cmd = compile_aside
-    try:
-        yield
-    finally:
-        cpp_builder.run_compile_cmd = compile_at_once
 
 
 def _returning_nothing(function: Callable[..., None]) -> Callable[..., tuple[()]]:
@@ -254,23 +207,3 @@ def _record(compiled: Any, inputs: list[Tensor]) -> tuple[list[Launch], list[Ten
         names.update(saved)
     buffers += inputs
     return launches, buffers
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """What tracing logs and warns of is an answer here, not news; and no search for garbage.
-
-    Inductor's import keeps 340 000 objects, nearly all it makes: looking takes 0.6 s of its 1.9.
-    """
-    logger = logging.getLogger("torch._inductor")
-    level, collecting = logger.level, gc.isenabled()
-    logger.setLevel(logging.CRITICAL)
-    gc.disable()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-        if collecting:
-            gc.enable()

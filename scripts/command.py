@@ -10,16 +10,15 @@ import atexit
 import errno
 import gc
 import importlib.util
-import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import launch
+import telling
 from argument_types import (  # noqa: F401 - the scripts find them here
     device_name,
     directory,
@@ -31,6 +30,7 @@ from argument_types import (  # noqa: F401 - the scripts find them here
     positive,
     whole,
 )
+from telling import printable, show, tell  # noqa: F401 - the scripts find them here
 from writing import (  # noqa: F401 - the scripts find them here
     write_bytes,
     write_json,
@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if self.raising:
             raise Refused(message)
-        self.exit(UNUSABLE, f"{self.prog}: error: {_one_line(message)}\n")
+        self.exit(UNUSABLE, f"{self.prog}: error: {telling.one_line(message)}\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave; of many processes one speaks."""
@@ -95,26 +95,27 @@ def run(
     given: Sequence[str] | None = None,
 ) -> NoReturn:
     """Parse, call ``main`` and exit with its status; every foreseen failure is one line."""
-    _prepare_output()
+    telling.prepare_output()
     atexit.register(gc.freeze)  # at the end nothing is searched for garbage: up to 1 s of waiting
     arguments = parser.parse_args(given)
     try:
         _check_files(arguments)
         status = main(arguments)
         sys.stdout.flush()
-        if _unshown:
-            raise _unshown[0]
+        if telling.unshown:
+            raise telling.unshown[0]
     except Refused as refusal:
         parser.error(str(refusal))
     except ModuleNotFoundError as error:
         parser.error(f"{error}: is gd_torch installed here? See the set-up in README.md")
     except BrokenPipeError:  # the reader of stdout left, as `| head` does
-        _drop_output()
+        telling.drop_output()
         status = 1
     except OSError as error:
-        _drop_output()
+        telling.drop_output()
         where = f"{error.filename}: " if error.filename else ""
-        parser.exit(1, f"{parser.prog}: error: {_one_line(f'{where}{error.strerror or error}')}\n")
+        reason = telling.one_line(f"{where}{error.strerror or error}")
+        parser.exit(1, f"{parser.prog}: error: {reason}\n")
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("memory|overflow", str(error)):
             raise
@@ -123,59 +124,6 @@ def run(
         told = f"\n{parser.prog}: interrupted; every file written is whole\n"
         parser.exit(130, None if launch.rank() else told)
     sys.exit(status)
-
-
-_unshown: list[OSError] = []
-
-
-def show(text: str) -> None:
-    """Print a report; one that cannot be shown is no reason to save nothing.
-
-    A reader that left, as `| head` does, is none to fail either.
-    """
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        _drop_output()
-        if not isinstance(error, BrokenPipeError):
-            _unshown.append(error)
-
-
-def _prepare_output() -> None:
-    """Neither a closed stream, nor a letter it cannot show, nor a read-only home stops a script."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) < 3:  # else a file gets a stream's number
-        pass
-    os.close(handle)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed from the start
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-        getattr(sys, name).reconfigure(errors="backslashreplace")
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where it keeps its cache
-
-
-def _one_line(message: str, most: int = 1000) -> str:
-    """What may be shown on a terminal: one line, not endless, no control characters."""
-    line = " ".join(message.split())
-    return printable(line if len(line) <= most else f"{line[:most]} ...")
-
-
-def printable(text: str) -> str:
-    """The text with what would move a terminal's cursor, or cannot be encoded, escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def tell(text: str) -> None:
-    """A line on stderr, at once, from a signal's handler too; if nobody can hear it, so be it."""
-    with suppress(OSError):
-        os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
-
-
-def _drop_output() -> None:
-    """Forget what stdout did not take; else the interpreter would try once more at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_files(arguments: argparse.Namespace) -> None:

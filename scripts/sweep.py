@@ -67,6 +67,18 @@ def parser() -> command.Parser:
         metavar=("LOW", "HIGH", "N"),
         help="of the curve: N starts from LOW to HIGH (default: -2 2 201)",
     )
+    add_descent(parser)
+    train.add_data(parser)
+    add("--figure", type=command.figure_file, metavar="FILE", help="heat map as .svg, .png or .pdf")
+    sweep_parts.add_run(parser)
+    command.add_device(parser)
+    command.add_output(parser)
+    return parser
+
+
+def add_descent(parser: command.Parser) -> None:
+    """--steps, --tolerance and --part."""
+    add = parser.add_argument
     add("--steps", type=command.whole(0), default=3000, metavar="N", help="updates (default: 3000)")
     add(
         "--tolerance",
@@ -80,12 +92,6 @@ def parser() -> command.Parser:
         metavar="N",
         help="runs that a process makes at a time (default: 1024; curve: 65536)",
     )
-    train.add_data(parser)
-    add("--figure", type=command.figure_file, metavar="FILE", help="heat map as .svg, .png or .pdf")
-    sweep_parts.add_run(parser)
-    command.add_device(parser)
-    command.add_output(parser)
-    return parser
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ MODULES = [
     "stepping",
     "transition",
     "guards",
+    "inductor",
     "layout",
     "kernel",
     "fused",

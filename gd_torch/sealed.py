@@ -1,4 +1,4 @@
-"""Small files that are whole or refused: JSON under a checksum, written aside, then renamed."""
+"""Files that are whole or refused: written aside, then renamed; JSON under a checksum."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,37 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+
+
+def write_result(path: Path, data: bytes) -> None:
+    """Write a file that people asked for, whole or not at all; through a link, where it leads.
+
+    Unlike :func:`write_whole` under a fresh name meanwhile, so that any number of processes may do
+    so at once, and with the permissions of a new file.
+
+    Raises:
+        OSError: it could not be written; the file is as it was, and nothing is left beside it.
+    """
+    path = path.resolve()
+    with about(path):
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".gd_torch-")
+        try:
+            try:
+                write_all(handle, data)
+                os.fchmod(handle, 0o666 & ~_umask())
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(beside, path)
+        except BaseException:
+            os.unlink(beside)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 @contextmanager

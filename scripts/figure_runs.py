@@ -27,7 +27,8 @@ from gd_torch import (
 )
 from gd_torch.brute_force import Lowest
 from gd_torch.objectives import Objective, Weights
-from gd_torch.plots import Comparison, Evaluated, Outcome, Turn
+from gd_torch.plots import Comparison, Evaluated, Turn
+from sweep_curve import classified
 
 BOWL_RATE = 0.1
 STEPS = 3000
@@ -73,17 +74,11 @@ def _two_decimals(value: Decimal) -> Decimal:
 def learning_rate_outcomes(starts: Tensor, rates: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The outcome and the steps of every run of the curve, each of shape (rates, starts).
 
-    A run converges where abs(slope) < 1e-8; one that neither does nor diverges bounces if the next
-    two updates have opposite signs, and is too slow otherwise.
+    A run converges where abs(slope) < 1e-8.
     """
     alpha, start = (t.flatten() for t in torch.meshgrid(rates, starts, indexing="ij"))
     runs = descend_many(curve, start, alpha, steps=most, tolerance=1e-8)
-    slope = partials(lambda w: curve(w).sum())
-    (w,) = runs.weights
-    bounces = slope(w)[0] * slope(w - alpha * slope(w)[0])[0] < 0
-    outcomes = torch.where(bounces, int(Outcome.BOUNCES), int(Outcome.TOO_SLOW))
-    outcomes[runs.converged] = int(Outcome.CONVERGES)
-    outcomes[runs.diverged] = int(Outcome.DIVERGES)
+    outcomes = classified(runs, alpha)
     return outcomes.reshape(len(rates), -1), runs.steps.reshape(len(rates), -1)
 
 

@@ -23,6 +23,16 @@ def test_saved_twice_is_the_same(figure, tmp_path, kind):
     assert b"dc:date" not in first and b"CreationDate" not in first
 
 
+def test_a_figure_has_the_permissions_of_any_new_file(figure, tmp_path):
+    """Those that the umask leaves, neither more nor less."""
+    before = os.umask(0o027)
+    try:
+        path = plots.save(figure, tmp_path / "figure.svg")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
 def test_interrupted_save_keeps_the_old_file(figure, tmp_path, monkeypatch, interruption):
     """Whatever stops a save, the old file stays whole and nothing else is left behind."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gd_torch.plots.style import styled
+from gd_torch.sealed import write_result
 
 UNDATED: dict[str, dict[str, None]] = {
     "svg": {"Date": None},
@@ -85,15 +84,7 @@ def _pixels(figure: Figure) -> Image.Image:
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Put ``content`` at ``path`` in one move."""
+    """Put ``content`` at ``path`` in one move, in a folder that is made if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_result(path, content)
     return path

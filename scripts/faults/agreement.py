@@ -40,8 +40,9 @@ def fight(place: Path, rounds: int, *, fighters: int = 6) -> Counter[str]:
         lost, until = [], time.monotonic() + 60
         while len(running) > 1 and time.monotonic() < until:
             time.sleep(0.05)
-            lost += [each for each in running if each.poll() is not None]
-            running = [each for each in running if each.poll() is None]
+            ended = [each for each in running if each.poll() is not None]
+            lost += ended
+            running = [each for each in running if each not in ended]
         for each in running:
             each.send_signal(signal.SIGTERM)
         stopped = [finish(each)[0] == 128 + signal.SIGTERM for each in running]

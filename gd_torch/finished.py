@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gd_torch.checkpoint import from_bytes, to_bytes
+from gd_torch.descent import Descents
 from gd_torch.directories import (
     SETTINGS,
     Kind,
@@ -23,7 +24,6 @@ from gd_torch.directories import (
     read_settings,
     sealed_settings,
 )
-from gd_torch.ensemble import Descents
 from gd_torch.objectives import Weights
 from gd_torch.sealed import (
     PARTIAL,
@@ -108,7 +108,7 @@ class Finished:
         Raises:
             OSError: they could not be written; nothing is left half written.
         """
-        tensors = tuple(tensor.cpu() for tensor in runs.tensors())
+        tensors = tuple(tensor.cpu() for tensor in runs.to_tensors())
         fields = {"format": FORMAT, "version": VERSION, "settings": self.settings}
         fields |= {"runs": [part.start, part.stop], "tensors": _described(tensors)}
         write_whole(self._path(part), seal(fields, to_bytes(tensors)))
@@ -138,7 +138,7 @@ class Finished:
         right |= {"runs": [part.start, part.stop], "tensors": _described(expected)}
         if fields != right:
             raise Damaged(path, "no part of this sweep")
-        return Descents.of([t.to(like.device) for t in from_bytes(data[:size], expected)])
+        return Descents.from_tensors([t.to(like.device) for t in from_bytes(data[:size], expected)])
 
     def close(self) -> None:
         """Let the directory go."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gd_torch.arguments import Number, as_weights, check_scalar
-from gd_torch.engine import backward
 from gd_torch.objectives import Objective, Weights
 
 
@@ -52,11 +51,15 @@ def value_and_partials(objective: Objective) -> Callable[..., tuple[Tensor, Weig
 
 
 def evaluate(objective: Objective, weights: Weights) -> tuple[Tensor, Weights]:
-    """One forward and one backward pass; neither value nor partials keep the graph alive."""
+    """One forward and one backward pass; neither value nor partials keep the graph alive.
+
+    The objective is given copies of the weights: one that edits its arguments in place changes
+    nothing but what it computes itself.
+    """
     if not torch.is_grad_enabled():
         with torch.enable_grad():
             return evaluate(objective, weights)
-    leaves = [w.detach().requires_grad_() for w in weights]
+    leaves = [w.clone().requires_grad_() for w in weights]
     value = objective(*leaves)
     check_scalar(value)
     if not value.requires_grad:
@@ -64,7 +67,12 @@ def evaluate(objective: Objective, weights: Weights) -> tuple[Tensor, Weights]:
             "`objective` must depend on a weight through torch operations: its value has no "
             "gradient (detached, turned into a number, or constant?)"
         )
-    slopes = backward(value, leaves)
-    return value.detach(), tuple(
-        [torch.zeros_like(w) if d is None else d for w, d in zip(weights, slopes, strict=True)]
-    )
+    partials = torch.autograd.grad(value, leaves, allow_unused=True)
+    for d in partials:
+        if d is None:  # the objective does not use that weight
+            partials = tuple(
+                torch.zeros_like(w) if d is None else d
+                for w, d in zip(weights, partials, strict=True)
+            )
+            break
+    return value.detach(), partials

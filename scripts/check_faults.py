@@ -141,7 +141,7 @@ def check_memory(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """Growth over many steps."""
     from faults.agreement import memory_growth
 
-    for stepper in ("fused", "eager"):
+    for stepper in ("compiled", "eager"):
         grown = memory_growth(place / stepper, arguments.steps, stepper)
         yield (
             f"memory, {stepper}",

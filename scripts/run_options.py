@@ -34,7 +34,8 @@ def add_run(parser: command.Parser) -> None:
     add = parser.add_argument
     add(
         "--stepper",
-        choices=("auto", "eager", "fused"),
+        type=lambda text: "compiled" if text == "fused" else text,  # its former name
+        choices=("auto", "eager", "compiled"),
         default="auto",
         help="how a step is executed; auto compiles where that pays (default: auto)",
     )
@@ -67,24 +68,24 @@ def add_run(parser: command.Parser) -> None:
 
 
 def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights) -> str:
-    """eager or fused, once for the whole run, so that going on makes the same steps."""
+    """eager or compiled, once for the whole run, so that going on makes the same steps."""
     from gd_torch import descend
-    from gd_torch.descent import last_eager
-    from gd_torch.gauge import Gauge
+    from gd_torch.compiler.operation_counter import OperationCounter
+    from gd_torch.descent.cost_model import compile_after_step
 
-    gauge = Gauge()
-    gauge.watch(objective)(*start)
-    pays = last_eager(gauge.seconds, arguments.steps, arguments.tolerance) is not None
+    counter = OperationCounter()
+    counter.counting(objective)(*start)
+    pays = compile_after_step(counter.seconds, arguments.steps, arguments.tolerance) is not None
     pays = pays and start[0].device.type == "cpu"
     if arguments.stepper == "eager" or (arguments.stepper == "auto" and not pays):
         return "eager"
     rate = arguments.learning_rate
     try:
-        descend(objective, start, learning_rate=rate, steps=1, record="last", stepper="fused")
+        descend(objective, start, learning_rate=rate, steps=1, record="last", stepper="compiled")
     except RuntimeWarning as why:
         command.tell(str(why))
         return "eager"
-    return "fused"
+    return "compiled"
 
 
 def digest(table: Table) -> str:

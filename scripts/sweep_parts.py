@@ -69,17 +69,22 @@ def all_parts(
     """All runs on the first process, None on the others."""
     from tqdm import tqdm
 
-    from gd_torch.processes import agreed, descend_parts, joined, parts
+    from gd_torch.descent.distributed import (
+        broadcast_from_rank0,
+        chunk_ranges,
+        concatenate,
+        descend_chunks,
+    )
 
-    every = parts(len(rates), arguments.part)
+    every = chunk_ranges(len(rates), arguments.part)
     with _kept(arguments, starts, data_sha256) as kept:
         found = {part: kept.read(part, starts) for part in every} if kept else {}
         ends = {part: runs for part, runs in found.items() if runs is not None}
-        todo = agreed([part for part in every if part not in ends])
+        todo = broadcast_from_rank0([part for part in every if part not in ends])
         silent = True if arguments.quiet else None
         before = done = len(rates) - sum(len(part) for part in todo)
         with tqdm(total=len(rates), initial=before, unit="run", leave=False, disable=silent) as bar:
-            made = descend_parts(
+            made = descend_chunks(
                 objective,
                 starts,
                 rates,
@@ -94,7 +99,7 @@ def all_parts(
                     kept.write(part, runs)
                 done += len(part)
                 bar.update(max(0, done - bar.n))
-    return joined([ends[part] for part in every]) if launch.rank() == 0 else None
+    return concatenate([ends[part] for part in every]) if launch.rank() == 0 else None
 
 
 @contextmanager

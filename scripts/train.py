@@ -122,10 +122,10 @@ def train_rows(table: Table, arguments: argparse.Namespace, keeper: Keeper | Non
 
 def own_part(table: Table) -> Table:
     """The rows of this process; each reads the file, so that all scale and refuse it alike."""
-    from gd_torch.processes import own_rows
+    from gd_torch.descent.distributed import local_rows
 
     try:
-        own = own_rows(len(table.X))
+        own = local_rows(len(table.X))
     except ValueError as error:
         raise command.Refused(str(error)) from None
     if own == slice(0, len(table.X)):
@@ -168,13 +168,13 @@ def train(
     from tqdm import tqdm
 
     from gd_torch import descend, init_weights, network_mse
-    from gd_torch.processes import over_rows, rank_and_size
+    from gd_torch.descent.distributed import data_parallel_mean, rank_and_size
 
     alone = rank_and_size()[1] == 1
     widths = (X.shape[1], arguments.hidden, Y.shape[1])
     start = init_weights(widths, seed=arguments.seed, dtype=X.dtype, device=X.device)
     mse = network_mse(X, Y)
-    objective = mse if alone else over_rows(mse, len(X))
+    objective = mse if alone else data_parallel_mean(mse, len(X))
     if keeper:
         start = keeper.begin(X, objective, start)
     first = keeper.step if keeper else 0

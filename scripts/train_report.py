@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 def summary(table: Table, run: Descent, arguments: argparse.Namespace, rows: int) -> dict[str, Any]:
     """Every result, ready for JSON."""
+    from gd_torch.descent.distributed import all_reduce_sum
     from gd_torch.networks import confusion_matrix, predict
-    from gd_torch.processes import added
 
-    counts = added(confusion_matrix(predict(table.X, *run.weights), table.Y))
+    counts = all_reduce_sum(confusion_matrix(predict(table.X, *run.weights), table.Y))
     return {
         "mse": float(run.losses[-1]),
         "accuracy": int(counts.trace()) / rows,
         "gradient_norm": float(run.gradient_norms[-1]),
         "steps": run.steps,
         "stop": run.stop.name,
-        "stop_reason": run.stop.value,
+        "stop_reason": run.stop.sentence,
         "seed": arguments.seed,
         "device": str(table.X.device),
         "dtype": arguments.dtype,

@@ -82,13 +82,13 @@ def test_a_kill_while_compiling_spoils_no_later_run(tmp_path):
     compiler.write_text(SLOW_COMPILER)
     compiler.chmod(0o755)
     cache = {"CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
-    line = command_line(tmp_path / "run", "--stepper", "fused", "--steps", "300")
+    line = command_line(tmp_path / "run", "--stepper", "compiled", "--steps", "300")
     process = start(["setsid", *line], **cache, SLOW=str(mark))
     assert wait_until(process, mark.exists)
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
     assert finish(start(line, **cache, SLOW=""))[0::2] == (0, "")
-    assert '"stepper": "fused"' in (tmp_path / "run" / "settings.json").read_text()
+    assert '"stepper": "compiled"' in (tmp_path / "run" / "settings.json").read_text()
 
 
 if can_mount():
@@ -123,7 +123,7 @@ def test_six_processes_have_one_winner(tmp_path):
     assert counts["losers"] == 10 and clean(counts, "rounds", "losers"), counts
 
 
-@pytest.mark.parametrize(("stepper", "steps"), [("fused", 1_000_000), ("eager", 30_000)])
+@pytest.mark.parametrize(("stepper", "steps"), [("compiled", 1_000_000), ("eager", 30_000)])
 def test_memory_does_not_grow(stepper, steps, tmp_path):
     """Less than a MiB between a tenth and nine tenths of a run."""
     assert memory_growth(tmp_path / "run", steps, stepper) < 1

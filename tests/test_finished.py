@@ -25,7 +25,7 @@ def test_a_part_is_read_to_the_bit(tmp_path):
     kept = Finished(tmp_path / "sweep", {"rates": (0.1, 0.2)})
     kept.write(PART, RUNS)
     found = kept.read(PART, (START,))
-    for ours, theirs in zip(found.tensors(), RUNS.tensors(), strict=True):
+    for ours, theirs in zip(found.to_tensors(), RUNS.to_tensors(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
     assert kept.read(range(3, 6), (START,)) is None
     kept.close()

@@ -22,36 +22,59 @@ MODULES = [
     "iris",
     "closed_form",
     "arguments",
-    "engine",
     "partials",
     "checking",
     "brute_force",
-    "record",
-    "gauge",
-    "stepping",
-    "transition",
-    "guards",
-    "inductor",
-    "layout",
-    "kernel",
-    "fused",
+    "compiler",
     "descent",
-    "block",
-    "ensemble",
-    "processes",
     "finished",
     "plots",
 ]
 """From the bottom to the top; a module may import those before it."""
 
+DESCENT = [
+    "result",
+    "plan",
+    "recorder",
+    "step",
+    "cost_model",
+    "driver",
+    "eager",
+    "eager_batch",
+    "agreement",
+    "compiled",
+    "compiled_batch",
+    "single",
+    "batch",
+    "distributed",
+]
+"""The same within the package ``descent``: a run goes from single to driver to stepper."""
 
-def imported(path: Path) -> set[str]:
-    """The modules of gd_torch that a file names in its imports, inside functions too."""
+PUBLIC = {"_replace", "_asdict", "_fields"}
+"""Names with an underscore that are not private: those of a NamedTuple."""
+
+MAY_BE_PRIVATE = {PACKAGE / "checking" / "trace.py", *(PACKAGE / "compiler").rglob("*.py")}
+"""Where private names of torch may appear."""
+
+
+def parsed(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+def imported(path: Path, package: str = "gd_torch") -> set[str]:
+    """The modules of a package that a file names in its imports, inside functions too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("gd_torch"):
-            names = node.module.split(".")[1:2] or [alias.name for alias in node.names]
-            found.update(names)
+    for node in parsed(path):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == package:
+            names = [f"{package}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        else:
+            continue
+        inside = [name.removeprefix(package + ".") for name in names if name.startswith(package)]
+        found.update(name.split(".")[0] for name in inside)
     return found
 
 
@@ -65,6 +88,47 @@ def test_imports_point_downwards(path):
     if path.parent == PACKAGE:
         below = below[:-1]
     assert imported(path) <= set(below)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "descent").glob("[a-z]*.py")), ids=lambda p: p.stem
+)
+def test_imports_within_descent_point_downwards(path):
+    """No cycle; a new module must be given its place in the list."""
+    below = DESCENT[: DESCENT.index(path.stem)]
+    assert imported(path, "gd_torch.descent") <= set(below)
+
+
+def private_names(path: Path) -> set[str]:
+    """Private parts of imports of torch, and private attributes that the file does not define."""
+    found, own = set(), set(PUBLIC)
+    for node in parsed(path):
+        names = []
+        if isinstance(node, ast.Attribute):
+            names = [node.attr]
+            if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+                own.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch"):
+            names = [*node.module.split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [part for alias in node.names for part in alias.name.split(".")]
+        elif isinstance(node, ast.FunctionDef):
+            own.add(node.name)
+        found.update(name for name in names if name.startswith("_") and not name.endswith("__"))
+    return found - own
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_private_names_of_torch_stay_in_the_compiler_and_the_trace(path):
+    """A release of torch that changes them is felt there only."""
+    assert path in MAY_BE_PRIVATE or private_names(path) == set()
+
+
+def test_the_search_for_private_names_finds_them(tmp_path):
+    """An attribute, a module and a name imported from one."""
+    path = tmp_path / "example.py"
+    path.write_text("import torch._C\nfrom torch.utils._python_dispatch import x\nw._version\n")
+    assert private_names(path) == {"_C", "_python_dispatch", "_version"}
 
 
 def test_the_closed_form_knows_neither_autograd_nor_the_objectives():

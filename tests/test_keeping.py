@@ -58,7 +58,7 @@ def test_more_steps_extend_a_finished_run(script, begun, tmp_path):
         (["--seed", "0"], "--seed is 3 in first, got 0"),
         (["--no-standardise"], "--standardise is True in first, got False"),
         (["--dtype", "float32"], "--dtype is float64 in first, got float32"),
-        (["--stepper", "fused"], "--stepper is eager in first, got fused"),
+        (["--stepper", "compiled"], "--stepper is eager in first, got compiled"),
         (["--record-every", "10"], "--record-every is 50 in first, got 10"),
         (["--steps", "149"], "--steps 149: first has made 150 steps already"),
         (["--data", "d.csv", "--target", "kind"], "--target is None in first, got kind"),
@@ -288,11 +288,11 @@ def test_a_directory_that_cannot_be_made_is_one_line(script):
 def test_without_a_compiler_a_run_of_compiled_steps_is_not_taken_up(script, tmp_path):
     """Eager steps would give other bits; a run begun without one is eager from the start."""
     without = {"PATH": "/nonexistent", "CXX": "/nonexistent"}
-    begin = script("train.py", "--run", "r", *SHORT, "--stepper", "fused", **without)
+    begin = script("train.py", "--run", "r", *SHORT, "--stepper", "compiled", **without)
     assert begin.returncode == 0 and "cannot be compiled" in begin.stderr
     assert '"stepper": "eager"' in (tmp_path / "r" / "settings.json").read_text()
-    assert script("train.py", "--run", "c", *SHORT, "--stepper", "fused").returncode == 0
-    assert '"stepper": "fused"' in (tmp_path / "c" / "settings.json").read_text()
+    assert script("train.py", "--run", "c", *SHORT, "--stepper", "compiled").returncode == 0
+    assert '"stepper": "compiled"' in (tmp_path / "c" / "settings.json").read_text()
     done = script("train.py", "--run", "c", "--resume", **without)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "c: its steps are compiled ones" in done.stderr

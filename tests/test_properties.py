@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gd_torch import brute_force, check_partials, descend, descend_many
-from gd_torch.record import Stop
+from gd_torch.descent import Stop
 from gd_torch.table import read_table, standardise
 
 MORE = os.environ.get("HYPOTHESIS_EXAMPLES")

@@ -418,7 +418,7 @@ def test_fresh_names_are_counted_up(tmp_path):
     assert second.name == first.name[:-1] + "2" and list(first.iterdir()) == []
 
 
-@pytest.mark.parametrize("stepper", ["eager", "fused"])
+@pytest.mark.parametrize("stepper", ["eager", "compiled"])
 def test_a_run_taken_up_from_its_file_ends_with_the_same_bits(stepper, tmp_path):
     """Saved at any step, read by another run, the weights and the history are those of one go."""
     X, Y, _ = load_iris()

@@ -11,9 +11,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gd_torch.descent import Descent
 from gd_torch.objectives import Objective
 from gd_torch.plots import style
-from gd_torch.record import Descent
 
 
 class Plane(NamedTuple):

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gd_torch.brute_force import brute_force
+from gd_torch.descent import Descent
 from gd_torch.objectives import Objective
 from gd_torch.plots import style
 from gd_torch.plots.curve import Point, draw_curve, draw_minimum, points
 from gd_torch.plots.grid import Range
-from gd_torch.record import Descent
 
 
 @style.styled
@@ -49,7 +49,7 @@ def overshoot(
     right.set(xlabel="step", ylabel=f"weight {symbol}, log beyond ±1", xticks=steps)
     right.set_xlim(-0.4, steps[-1] + 0.4)
     if run.stop.diverged:
-        reason = run.stop.value.removeprefix("It diverged: ").removesuffix(".")
+        reason = run.stop.sentence.removeprefix("It diverged: ").removesuffix(".")
         right.set_title(f"Step {run.steps + 1} is never made:\n{reason}", fontsize=10)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=3)

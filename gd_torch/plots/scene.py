@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gd_torch.descent import Descent
 from gd_torch.objectives import Objective
 from gd_torch.partials import value_and_partials
 from gd_torch.plots import style
 from gd_torch.plots.bowl import path_of, tangents
 from gd_torch.plots.grid import Grid
 from gd_torch.plots.page import page, table
-from gd_torch.record import Descent
 
 Trace = dict[str, Any]
 

@@ -18,8 +18,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from gd_torch.descent import Descent
 from gd_torch.objectives import Objective
-from gd_torch.record import Descent
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -179,7 +179,7 @@ def value(y: float | Tensor) -> str:
 
 def ending(run: Descent) -> str:
     """How a run ended, as a title."""
-    return f"{run.steps} steps: {run.stop.value[0].lower()}{run.stop.value[1:].removesuffix('.')}"
+    return f"{run.steps} steps: {run.stop.sentence[0].lower()}{run.stop.sentence[1:].removesuffix('.')}"
 
 
 def number(value: float | Tensor, digits: int = 3) -> str:

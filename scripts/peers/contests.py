@@ -67,10 +67,10 @@ def net(hidden: int, stepper: str, record: str = "last") -> Callable[[int], obje
 
 
 def single(hidden: int) -> list[Contest]:
-    """One net: the eager loop, then the fused one."""
+    """One net: the eager loop, then the compiled one."""
     title = f"one net of {7 * hidden} weights"
     sgd = Contender("torch.optim.SGD + backward", lambda n: torch_peers.optimiser(hidden, n), 2000)
-    fused = Contender("fused", net(hidden, "fused"), 400_000)
+    compiled = Contender("compiled", net(hidden, "compiled"), 400_000)
     peers = [
         sgd,
         Contender("NumPy by hand", lambda n: numpy_peer.by_hand(hidden, n), 20_000),
@@ -79,12 +79,12 @@ def single(hidden: int) -> list[Contest]:
             Contender(name, lambda n, way=way: jax_peers.scan(hidden, n, layout=way), 80_000)
             for way, name in TRANSPOSED.items()
         ),
-        Contender("fused, whole path", net(hidden, "fused", "all"), 400_000),
+        Contender("compiled, whole path", net(hidden, "compiled", "all"), 400_000),
     ]
     if c_peer.available():
         peers.append(Contender("C by hand", lambda n: c_peer.descent(hidden, n), 400_000))
     eager = Contest(title, 1, Contender("eager loop", net(hidden, "eager"), 2000), [sgd])
-    return [eager, Contest(title, 1, fused, peers)]
+    return [eager, Contest(title, 1, compiled, peers)]
 
 
 def lockstep(runs: int, steps: int) -> Contest:
@@ -93,7 +93,7 @@ def lockstep(runs: int, steps: int) -> Contest:
     mse = network_mse(*data())
 
     def ours(n: int) -> object:
-        return descend_many(mse, start(2, runs), RATE, steps=n, stepper="fused")
+        return descend_many(mse, start(2, runs), RATE, steps=n, stepper="compiled")
 
     peers = [
         Contender("torch batch", lambda n: torch_peers.batch(2, runs, n), steps // 8, runs),
@@ -125,11 +125,11 @@ def one_curve() -> Contest:
         return w
 
     def ours(steps: int) -> object:
-        options = {"stepper": "fused", "record": "last"}
+        options = {"stepper": "compiled", "record": "last"}
         return descend(curve, 1.9, learning_rate=1e-3, steps=steps, **options)
 
     peer = Contender("pure Python by hand", by_hand, 1_000_000)
-    return Contest("the curve", 1, Contender("fused", ours, 4_000_000), [peer])
+    return Contest("the curve", 1, Contender("compiled", ours, 4_000_000), [peer])
 
 
 def grid() -> Contest:

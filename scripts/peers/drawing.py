@@ -11,7 +11,7 @@ from gd_torch.plots import style
 from peers.problem import ROWS
 
 LOOKS = {
-    "fused": (style.VERMILION, "o", "-"),
+    "compiled": (style.VERMILION, "o", "-"),
     "eager loop": (style.BLUE, "s", "--"),
     "JAX optax scan": (style.GREEN, "D", ":"),
 }

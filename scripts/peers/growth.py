@@ -30,7 +30,7 @@ def contest(rows: int, hidden: int) -> Contest:
 
     work = rows * hidden  # a tenth of a second or so for each of them
     eager = Contender("eager loop", ours("eager"), max(16, int(2e7 / (work + 2e4))))
-    fused = Contender("fused", ours("fused"), max(16, int(1.5e8 / (work + 300))))
+    compiled = Contender("compiled", ours("compiled"), max(16, int(1.5e8 / (work + 300))))
     jax = Contender("JAX optax scan", lambda n: jax_peers.scan(hidden, n, rows=rows),
                     max(16, int(6e7 / (work + 1000))))  # fmt: skip
-    return Contest(f"{rows} rows, {hidden} hidden", 1, fused, [eager, jax], (rows, hidden))
+    return Contest(f"{rows} rows, {hidden} hidden", 1, compiled, [eager, jax], (rows, hidden))

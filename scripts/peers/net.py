@@ -1,4 +1,4 @@
-"""A process that trains the 28-weight net: ``net.py STEPS eager|fused|auto|sgd``."""
+"""A process that trains the 28-weight net: ``net.py STEPS eager|compiled|auto|sgd``."""
 
 from __future__ import annotations
 

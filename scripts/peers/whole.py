@@ -57,7 +57,7 @@ def swept(launcher: list[str], steps: int) -> None:
 
 def contest(steps: int, cold: bool) -> Contest:
     """Ours is "auto"; among its peers are our other steppers."""
-    peers = [Whole("fused", functools.partial(process, "net.py", "fused", cold), steps)]
+    peers = [Whole("compiled", functools.partial(process, "net.py", "compiled", cold), steps)]
     if steps <= LONGEST:
         peers += [
             Whole("eager loop", functools.partial(process, "net.py", "eager", cold), steps),

@@ -110,12 +110,14 @@ def _learning_rates(part: Section, runs: dict[float, Descent]) -> None:
     steps = f"{quick.steps}, {middle.steps}, {slow.steps}"
     what = "steps to slope 1e-8 at rates 0.1, 0.01, 0.001"
     part.fact("A7", what, "too small crawls", steps, crawls)
-    part.fact("A7", "learning rate 0.5", "diverges", runs[0.5].stop.value, runs[0.5].stop.diverged)
+    part.fact(
+        "A7", "learning rate 0.5", "diverges", runs[0.5].stop.sentence, runs[0.5].stop.diverged
+    )
     part.table(
         "From 1.9 with four learning rates, until the slope is below 1e-8",
         ("rate", "steps", "w", "y", "outcome"),
         [
-            (rate, run.steps, run.weights[0].item(), run.losses[-1].item(), run.stop.value)
+            (rate, run.steps, run.weights[0].item(), run.losses[-1].item(), run.stop.sentence)
             for rate, run in runs.items()
         ],
     )

@@ -1,0 +1,63 @@
+/* The state of one run, shared with Python (program.py: Run). */
+typedef struct {
+    T *weights, *partials;
+    const T *rates;
+    T *losses, *norms, *path;
+    long long step, limit, period, slot, code;
+    double tolerance;
+    T loss, norm;
+} Run;
+
+/* Steps until the run stops or has made `limit` of them; the point it ends at is evaluated. */
+__attribute__((visibility("default"))) void run(
+    Run *r, const T *data, const T *uni, const T *sca, const int *tab, T *work
+) {
+    T LOCAL(w), LOCAL(g), LOCAL(m);
+    T loss, norm = 0;
+    long long step = r->step, code;
+    const T tolerance = (T)r->tolerance;
+    for (long i = 0; i < COUNT; i++) w[i] = r->weights[i];
+    for (;;) {
+        loss = evaluate(w, g, data, uni, sca, tab, work);
+        const int due = r->period && step % r->period == 0;
+        J lost = 0, gone = 0;
+        for (long i = 0; i < COUNT; i++) {
+            m[i] = s_fma(-r->rates[i], g[i], w[i]);
+            lost |= -!(s_abs(g[i]) < INF_);
+            gone |= -!(s_abs(m[i]) < INF_);
+        }
+        code = gone ? WEIGHT : 0;
+        if (step >= r->limit) code = STEPS;
+        if (tolerance > 0 || due || code) {
+            norm = norm_of(g, COUNT);
+            if (norm < tolerance) code = TOLERANCE;
+        }
+        if (lost) code = GRADIENT;
+        if (!(s_abs(loss) < INF_)) code = LOSS;
+        if (code) break;
+        if (due) {
+            r->losses[r->slot] = loss;
+            r->norms[r->slot] = norm;
+            for (long i = 0; i < COUNT; i++) r->path[r->slot * COUNT + i] = w[i];
+            r->slot++;
+        }
+        for (long i = 0; i < COUNT; i++) w[i] = m[i];
+        step++;
+    }
+    for (long i = 0; i < COUNT; i++) {
+        r->weights[i] = w[i];
+        r->partials[i] = g[i];
+    }
+    r->norm = norm_of(g, COUNT);
+    r->step = step;
+    r->code = code;
+    r->loss = loss;
+}
+
+/* Runs first to end - 1, each to its own end. */
+__attribute__((visibility("default"))) void run_many(
+    Run *runs, long first, long end,
+    const T *data, const T *uni, const T *sca, const int *tab, T *work
+) {
+    for (long i = first; i < end; i++) run(runs + i, data, uni, sca, tab, work);
+}

@@ -1,0 +1,116 @@
+/* Numbers of one type, and vectors of BYTES bytes of them. */
+typedef ${T} T;
+typedef ${J} J;
+typedef T V __attribute__((vector_size(BYTES), may_alias));
+typedef J I __attribute__((vector_size(BYTES), may_alias));
+typedef unsigned ${J} UI __attribute__((vector_size(BYTES), may_alias));
+typedef V VU __attribute__((aligned(sizeof(T)), may_alias));
+typedef I IU __attribute__((aligned(sizeof(T)), may_alias));
+#define LANES (BYTES / (int)sizeof(T))
+#define INF_ __builtin_inf${f}()
+#define NAN_ __builtin_nan${f}("")
+#define SIGN ((J)((unsigned ${J})1 << (8 * sizeof(T) - 1)))
+
+#define E_(i) x
+FN V K(T x) { return (V){EACH${size}(E_)}; }
+FN I KI(J x) { return (I){EACH${size}(E_)}; }
+#undef E_
+FN V SEL(I mask, V a, V b) { return (V)((mask & (I)a) | (~mask & (I)b)); }
+FN int any(I mask) {
+    J found = 0;
+    for (int i = 0; i < LANES; i++) found |= mask[i];
+    return found != 0;
+}
+FN V vabs(V x) { return (V)((I)x & KI(~SIGN)); }
+FN V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* the sign bit alone */
+FN V vwith(V x, V sign) { return (V)((I)x | (I)sign); }
+FN T s_abs(T x) { return __builtin_fabs${f}(x); }
+FN T s_fma(T a, T b, T c) { return __builtin_fma${f}(a, b, c); }
+FN T s_sqrt(T x) { return __builtin_sqrt${f}(x); }
+
+/* a * b + c in one rounding. */
+FN V vfma(V a, V b, V c) {
+#if __has_builtin(__builtin_elementwise_fma)
+    return __builtin_elementwise_fma(a, b, c);
+#elif BYTES == 64 && __has_builtin(__builtin_ia32_vfmadd${p}512_mask)
+    return __builtin_ia32_vfmadd${p}512_mask(a, b, c, -1, 4);
+#elif BYTES == 32 && __has_builtin(__builtin_ia32_vfmadd${p}256)
+    return __builtin_ia32_vfmadd${p}256(a, b, c);
+#else
+#define E_(i) __builtin_fma${f}(a[i], b[i], c[i])
+    return (V){EACH${size}(E_)};
+#undef E_
+#endif
+}
+FN V vsqrt(V x) {
+#if __has_builtin(__builtin_elementwise_sqrt)
+    return __builtin_elementwise_sqrt(x);
+#elif BYTES == 64 && __has_builtin(__builtin_ia32_sqrt${p}512_mask)
+    return __builtin_ia32_sqrt${p}512_mask(x, x, -1, 4);
+#elif BYTES == 64 && __has_builtin(__builtin_ia32_sqrt${p}512)
+    return __builtin_ia32_sqrt${p}512(x, 4);
+#elif BYTES == 32 && __has_builtin(__builtin_ia32_sqrt${p}256)
+    return __builtin_ia32_sqrt${p}256(x);
+#else
+#define E_(i) __builtin_sqrt${f}(x[i])
+    return (V){EACH${size}(E_)};
+#undef E_
+#endif
+}
+
+/* a > b ? a : b and a < b ? a : b, as the instructions of x86 have it: b where either is NaN. */
+FN V greater(V a, V b) {
+#if BYTES == 64 && __has_builtin(__builtin_ia32_max${p}512_mask)
+    return __builtin_ia32_max${p}512_mask(a, b, a, -1, 4);
+#else
+    return SEL(a > b, a, b);
+#endif
+}
+FN V lesser(V a, V b) {
+#if BYTES == 64 && __has_builtin(__builtin_ia32_min${p}512_mask)
+    return __builtin_ia32_min${p}512_mask(a, b, a, -1, 4);
+#else
+    return SEL(a < b, a, b);
+#endif
+}
+/* With flush-to-zero on, a subnormal number becomes a zero; otherwise x. Arithmetic does this by
+   itself. Selections do not always: vmax, vmin and SEL of a comparison can be one instruction,
+   which flushes, or several, which do not. Numbers from outside that may be subnormal have to
+   pass through here before them, or the bits depend on the processor. */
+FN V vflush(V x) {
+    V zero = K(-0.0${f}); /* which the compiler must not know */
+    __asm__("" : REGISTER_(zero));
+    return x + zero;
+}
+FN T s_flush(T x) {
+    T zero = -0.0${f};
+    __asm__("" : REGISTER_(zero));
+    return x + zero;
+}
+/* NaN where either is NaN, as in torch.maximum and torch.minimum. Of two zeros, b. */
+FN V vmax(V a, V b) { return SEL(a != a, a, greater(a, b)); }
+FN V vmin(V a, V b) { return SEL(a != a, a, lesser(a, b)); }
+FN T s_max(T a, T b) { return a > b || a != a ? a : b; }
+FN T s_min(T a, T b) { return a < b || a != a ? a : b; }
+
+/* One number from the 64 / sizeof(T) elements of a virtual vector. Halves go onto halves,
+   element i + n / 2 onto element i, until one is left: the same order for every BYTES. */
+#define FROM2_(i) ((i) + LANES / 2) % LANES
+#define FROM4_(i) ((i) + LANES / 4) % LANES
+#define FROM8_(i) ((i) + LANES / 8) % LANES
+#define FROM16_(i) ((i) + LANES / 16) % LANES
+#define FOLD_(NAME, OP) \
+    FN T NAME(const V *x) { \
+        V p = x[0]; \
+        if (H == 2) p = OP(p, x[1 % H]); \
+        if (H == 4) p = OP(OP(p, x[2 % H]), OP(x[1 % H], x[3 % H])); \
+        p = OP(p, __builtin_shufflevector(p, p, EACH${size}(FROM2_))); \
+        if (LANES >= 4) p = OP(p, __builtin_shufflevector(p, p, EACH${size}(FROM4_))); \
+        if (LANES >= 8) p = OP(p, __builtin_shufflevector(p, p, EACH${size}(FROM8_))); \
+        if (LANES >= 16) p = OP(p, __builtin_shufflevector(p, p, EACH${size}(FROM16_))); \
+        return p[0]; \
+    }
+FN V vadd(V a, V b) { return a + b; }
+FOLD_(total, vadd)
+FOLD_(largest, vmax)
+FOLD_(smallest, vmin)

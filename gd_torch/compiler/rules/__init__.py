@@ -1,0 +1,30 @@
+"""What the compiler knows of torch's operations; importing this registers every rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gd_torch.compiler.lowering import RULES, aten
+from gd_torch.compiler.rules import (  # noqa: F401
+    activations,
+    indexing,
+    losses,
+    pointwise,
+    products,
+    reductions,
+)
+
+
+def _in_place() -> set[Any]:
+    """The overloads that write the result of a known operation into their first argument."""
+    found = {aten.copy_.default, aten.zero_.default, aten.fill_.Scalar, aten.fill_.Tensor}
+    for function in RULES:
+        name = function._schema.name.removeprefix("aten::") + "_"
+        packet = getattr(aten, name, None)
+        if packet is not None and function._overloadname in packet.overloads():
+            found.add(getattr(packet, function._overloadname))
+    return found
+
+
+KNOWN = frozenset(RULES) | frozenset(_in_place())
+"""The overloads that have a compiled form."""

@@ -1,0 +1,161 @@
+"""Checksums of what tensors and arrays hold, and the states of random number generators."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import sys
+import weakref
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TENSOR_BYTES = 8 << 20
+"""Tensors up to this size are read whole; larger ones in samples, since torch counts the in-place
+operations on them. Only writes through NumPy or ``.data`` can then be missed."""
+
+ARRAY_BYTES = 64 << 20
+"""NumPy arrays up to this size are read whole: nothing counts the writes to them. 16 ms."""
+
+DEVICE_BYTES = 1 << 20
+"""Tensors outside main memory up to this size are copied and read whole."""
+
+BLOCKS, BLOCK_BYTES = 64, 4096
+"""A sample: this many blocks of this size, evenly spaced, the first and the last among them."""
+
+
+class Identity:
+    """Equal to another one of the same living object; does not keep a tensor or an array alive."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, thing: object) -> None:
+        try:
+            self._held: object = weakref.ref(thing)  # the same reference object for each call
+        except TypeError:
+            self._held = thing
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Identity and self._held is other._held
+
+    def __hash__(self) -> int:
+        return id(self._held)
+
+
+def memory_checksum(address: int, size: int, whole_up_to: int) -> int:
+    """The CRC-32 of ``size`` bytes at an address, of a sample of them if there are more."""
+    if size == 0:
+        return 0
+    if size <= max(whole_up_to, BLOCKS * BLOCK_BYTES):
+        return zlib.crc32((ctypes.c_char * size).from_address(address))
+    checksum = 0
+    for k in range(BLOCKS):
+        offset = (size - BLOCK_BYTES) * k // (BLOCKS - 1)
+        block = (ctypes.c_char * BLOCK_BYTES).from_address(address + offset)
+        checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def tensor_checksum(tensor: Tensor, whole_up_to: int) -> int | None:
+    """The checksum of a tensor's entries in their order, None for one without memory (meta)."""
+    size = tensor.numel() * tensor.element_size()
+    if tensor.device.type == "meta":
+        return None
+    if tensor.device.type != "cpu":
+        tensor = _on_cpu(tensor)
+        size = tensor.numel() * tensor.element_size()
+    if not tensor.is_contiguous():
+        tensor = tensor.detach()[spread(tensor.shape, size, whole_up_to)].contiguous()
+        size = tensor.numel() * tensor.element_size()
+    return memory_checksum(tensor.data_ptr(), size, whole_up_to)
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    """The entries, or a sample of them, in main memory."""
+    flat = tensor.detach().flatten()
+    step = -(-flat.numel() * flat.element_size() // DEVICE_BYTES)
+    return flat[:: max(step, 1)].cpu()
+
+
+def spread(shape: Sequence[int], size: int, whole_up_to: int) -> tuple[slice, ...]:
+    """An index of evenly spaced entries in all dimensions; of all entries if they are few.
+
+    >>> spread((10, 10), 800, 1000)
+    (slice(None, None, 1), slice(None, None, 1))
+    >>> spread((1, 10_000_000), 80_000_000, 1000)
+    (slice(None, None, 1), slice(None, None, 55249))
+    """
+    sample = BLOCKS * BLOCK_BYTES // 8
+    per_dimension = max(size if size <= whole_up_to else int(sample ** (1 / max(len(shape), 1))), 1)
+    return tuple(slice(None, None, max(-(-n // per_dimension), 1)) for n in shape)
+
+
+def tensor_token(tensor: Tensor, whole_up_to: int) -> tuple[object, ...]:
+    """What is compared of a tensor: identity, kind, counter of in-place operations, content."""
+    kind = (tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad)
+    try:
+        version = None if tensor.is_inference() else tensor._version
+        if tensor.layout is not torch.strided:
+            return ("tensor", Identity(tensor), kind, version, None)
+        place = (tensor.data_ptr(), tensor.stride(), tensor.is_conj(), tensor.is_neg())
+        return (
+            "tensor",
+            Identity(tensor),
+            kind,
+            version,
+            place,
+            tensor_checksum(tensor, whole_up_to),
+        )
+    except (RuntimeError, NotImplementedError):  # a wrapper of torch.func, a fake tensor
+        return ("tensor", Identity(tensor), kind, None, None)
+
+
+def array_token(array: Any, identity: Identity, whole_up_to: int) -> tuple[object, ...]:
+    """What is compared of a NumPy array of exactly that type without Python objects.
+
+    A write to an array has no counter, so that its content decides, and its place in memory.
+    """
+    kind = (array.shape, array.dtype.str, array.strides)
+    address = array.__array_interface__["data"][0]
+    whole = array
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        whole = array[spread(array.shape, array.nbytes, whole_up_to)].copy()
+    start = whole.__array_interface__["data"][0]
+    checksum = memory_checksum(start, whole.nbytes, whole_up_to)
+    return ("array", identity, kind, address, checksum)
+
+
+def buffer_token(thing: Any) -> tuple[object, ...]:
+    """What is compared of a bytearray, an array.array or another plain buffer."""
+    with memoryview(thing) as view:
+        if not view.c_contiguous:
+            return ("buffer", Identity(thing))
+        return ("buffer", type(thing).__name__, view.nbytes, zlib.crc32(view))
+
+
+def generator_token(generator: torch.Generator) -> tuple[object, ...]:
+    """The state of a torch.Generator."""
+    state = generator.get_state()
+    return ("generator", ctypes.string_at(state.data_ptr(), state.numel()))
+
+
+def random_tokens() -> list[tuple[str, tuple[object, ...]]]:
+    """The global random states of Python, torch and, where it is imported, NumPy, with names."""
+    found: list[tuple[str, tuple[object, ...]]] = [
+        ("Python's random state", ("generator", hash(random.getstate()))),
+        ("torch's random state", generator_token(torch.default_generator)),
+    ]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        for k, state in enumerate(torch.cuda.get_rng_state_all()):
+            content = ("generator", bytes(state.tolist()))
+            found.append((f"the random state of CUDA device {k}", content))
+    numpy_random: Any = sys.modules.get("numpy.random")
+    if numpy_random is None or not hasattr(numpy_random, "get_state"):
+        found.append(("numpy's random state", ("generator", None)))  # the first use imports it
+    else:
+        _, key, *rest = numpy_random.get_state()
+        found.append(("numpy's random state", ("generator", key.tobytes(), *rest)))
+    return found

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Time the steps of a descent against peers: torch.optim, NumPy by hand, JAX with optax, C by hand.
-All solve the same problem, a 4-h-3 net on iris in float32, in turns; the table shows medians, their
-spread, and the median of the ratios turn by turn. A contender's time per step is the difference
-between a long and a short run, so that setup and compiling do not count; in the groups "whole"
-and "ranks" it is all of a process, from start to end. All groups take about an hour, "whole" and
-"ranks" most of it."""
+All solve the same problem in turns; the table shows medians, their spread, and the median of the
+ratios turn by turn. Times are processor time, user and system, so that other programs disturb
+little. A contender's time per step is the difference between a long and a short run, so that setup
+and compiling do not count; in the groups "whole" and "auto" it is all of a process with its
+children, the compiler among them, in "map" and for many curves all of the work, in "ranks" the time
+of the clock. All groups take about an hour, most of them for processes."""
 
 EXAMPLES = """\
   pip install -c constraints.txt '.[bench]'
@@ -30,7 +31,10 @@ EXAMPLES = """\
   python scripts/benchmark.py --only single --repeats 9 --json benchmark.json
   python scripts/benchmark.py --only growth --figure growth.svg"""
 
-GROUPS = ("single", "lockstep", "curve", "grid", "growth", "whole", "ranks")
+GROUPS = (
+    "single", "logistic", "record", "lockstep", "curve", "map", "grid", "growth", "whole", "auto",
+    "ranks",
+)  # fmt: skip
 
 
 def parser() -> command.Parser:
@@ -53,6 +57,7 @@ def parser() -> command.Parser:
 
 def main(arguments: argparse.Namespace) -> int:
     """Time every contest, show the table, write it."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait take no time
     import torch
 
     try:
@@ -151,7 +156,7 @@ def processor() -> str:
 
 def shown(microseconds: float, whole: bool) -> str:
     """A whole process in seconds, a step in microseconds."""
-    return f"{microseconds / 1e6:.1f} s" if whole else f"{microseconds:.3g} us"
+    return f"{microseconds / 1e6:.2f} s" if whole else f"{microseconds:.3g} us"
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -183,8 +183,16 @@ def add_output(parser: Parser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
+def load_torch() -> None:
+    """Import torch, with the garbage collector off; what it makes is never searched for garbage."""
+    import gd_torch  # noqa: F401 - turns it off
+
+    gc.freeze()
+
+
 def find_device(name: str) -> torch.device:
     """The torch device of a ``--device`` argument, or a refusal that says what is there."""
+    load_torch()
     import torch
 
     if name == "auto":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shlex
 import signal
 import sys
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from gd_torch.objectives import Objective, Weights
     from gd_torch.runs import Run
 
-UNCOMPILED = "the objective cannot be compiled"
-"""How the library's warning begins."""
+GONE_EAGER = r".*\brun eagerly\b"
+"""What the library's warnings say when steps are not compiled ones, or no longer."""
 
 AUTO = {("stepper", "auto"), ("device", "auto")}
 """What may be said of any run."""
@@ -55,14 +56,13 @@ def keeping(arguments: argparse.Namespace, parser: command.Parser) -> Iterator[K
         if arguments.resume:
             keeper.open()
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", UNCOMPILED, RuntimeWarning)
+            warnings.filterwarnings("error", GONE_EAGER, RuntimeWarning)
             yield keeper
     except (Busy, Occupied, Damaged) as error:
         raise command.Refused(str(error)) from None
     except RuntimeWarning as error:
-        raise command.Refused(
-            f"{arguments.run}: its steps are compiled ones; here {error}"
-        ) from None
+        why = re.sub(r"[,;] [^,;:]*\brun eagerly", "", str(error))
+        raise command.Refused(f"{arguments.run} needs compiled steps, but {why}") from None
     finally:
         keeper.close()
 

@@ -46,6 +46,7 @@ def make_figures(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):  # to fail before the work, not after it
         pass
+    command.load_torch()
     import torch
     from tqdm import tqdm
 

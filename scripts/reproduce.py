@@ -50,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Compute section by section, show each as soon as it is there."""
     if not arguments.quick:
         command.check_writable(arguments.out)
+    command.load_torch()
     import torch
     from tqdm import tqdm
 

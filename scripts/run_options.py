@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import command
+import launch
+import telling
 
 if TYPE_CHECKING:
     from gd_torch.objectives import Objective, Weights
@@ -34,10 +36,10 @@ def add_run(parser: command.Parser) -> None:
     add = parser.add_argument
     add(
         "--stepper",
-        type=lambda text: "compiled" if text == "fused" else text,  # its former name
+        type=stepper_name,
         choices=("auto", "eager", "compiled"),
         default="auto",
-        help="how a step is executed; auto compiles where that pays (default: auto)",
+        help="how a step is executed; auto compiles where that saves time (default: auto)",
     )
     add("--export", type=command.new_file, metavar="FILE", help="write the weights for torch.load")
     add(
@@ -67,6 +69,15 @@ def add_run(parser: command.Parser) -> None:
     )
 
 
+def stepper_name(text: str) -> str:
+    """The argument of --stepper; "fused" was the name of compiled steps."""
+    if text != "fused":
+        return text
+    if launch.rank() == 0:
+        telling.warn("argument --stepper: fused is called compiled now")
+    return "compiled"
+
+
 def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights) -> str:
     """eager or compiled, once for the whole run, so that going on makes the same steps."""
     from gd_torch import descend
@@ -83,7 +94,7 @@ def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights)
     try:
         descend(objective, start, learning_rate=rate, steps=1, record="last", stepper="compiled")
     except RuntimeWarning as why:
-        command.tell(str(why))
+        telling.warn(str(why))
         return "eager"
     return "compiled"
 
@@ -104,6 +115,11 @@ def check_kept(kept: dict[str, Any], parser: command.Parser) -> None:
     """Refuse settings that the command line could not have given, whatever their checksum says."""
     if set(kept) != {*OPTIONS, *FACTS}:
         raise command.Refused("not those of a run of this script")
+    if kept["stepper"] == "fused":
+        raise command.Refused(
+            "stepper cannot be 'fused': such steps of an earlier version cannot be continued to "
+            "the same bits; begin again with --overwrite"
+        )
     line = [] if kept["standardise"] is True else ["--no-standardise"]
     for name in OPTIONS:
         if name != "standardise" and kept[name] is not None:

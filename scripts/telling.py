@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
+import warnings
 from contextlib import suppress
 
 unshown: list[OSError] = []
@@ -41,8 +43,17 @@ def tell(text: str) -> None:
         os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
 
 
+@functools.cache
+def warn(text: str) -> None:
+    """A warning, once, in one line on stderr."""
+    tell(f"warning: {one_line(text)}")
+
+
 def prepare_output() -> None:
-    """Neither a closed stream, nor a letter it cannot show, nor a read-only home stops a script."""
+    """Neither a closed stream, nor a letter it cannot show, nor a read-only home stops a script.
+
+    What the library warns of is shown in one line each, without the place in the code.
+    """
     while (handle := os.open(os.devnull, os.O_RDWR)) < 3:  # else a file gets a stream's number
         pass
     os.close(handle)
@@ -51,6 +62,7 @@ def prepare_output() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         getattr(sys, name).reconfigure(errors="backslashreplace")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where it keeps its cache
+    warnings.showwarning = lambda message, *_place, **_more: warn(str(message))
 
 
 def drop_output() -> None:

@@ -139,6 +139,7 @@ def load(arguments: argparse.Namespace) -> tuple[Table, str]:
         raise command.Refused("--data FILE and --target COLUMN go together")
     data = arguments.data  # read before torch is imported: a bad file is told at once
     columns = None if data is None else command.read_columns(data, arguments.target)
+    command.load_torch()
     import torch
 
     from gd_torch.iris import iris_table
@@ -196,7 +197,7 @@ def train(
             tolerance=arguments.tolerance,
             record="last",
             stepper=arguments.stepper if alone else "eager",  # an exchange cannot be compiled
-            callback=show,
+            callback=None if bar.disable and not keeper else show,
             callback_every=keeper.every if keeper else max(1, arguments.steps // 200),
             first_step=first,
         )

@@ -42,6 +42,7 @@ DESCENT = [
     "eager",
     "eager_batch",
     "agreement",
+    "verification",
     "compiled",
     "compiled_batch",
     "single",

@@ -1,6 +1,6 @@
-"""An objective's operations as C code, compiled and loaded; the only home of private torch names."""
+"""An objective as C code, compiled and loaded; the only package with private torch names."""
 
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.program import Program, Record
+from gd_torch.compiler.program import Ends, Program, Record, Result
 
-__all__ = ["Program", "Record", "Unsupported"]
+__all__ = ["Ends", "Program", "Record", "Result", "Unsupported"]

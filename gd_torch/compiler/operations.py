@@ -9,40 +9,11 @@ from gd_torch.compiler.errors import Unsupported
 ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 LOGIC = {"and": "&", "or": "|", "ne_mask": "^"}
-FUNCTIONS = set(
-    [
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log1p",
-        "log2",
-        "log10",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-        "sigmoid",
-        "sign",
-        "erf",
-        "erfc",
-        "floor",
-        "ceil",
-        "trunc",
-        "round",
-        "pow",
-        "atan2",
-        "fmod",
-    ]
-)
+FUNCTIONS = {
+    "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "asin",
+    "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "sign", "erf",
+    "erfc", "floor", "ceil", "trunc", "round", "pow", "atan2", "fmod",
+}  # fmt: skip
 """Those of elementary.py, each with a form v_NAME for vectors and s_NAME for numbers."""
 
 

@@ -7,8 +7,6 @@ Nothing is traced symbolically, so a recording takes some milliseconds.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +16,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gd_torch.compiler.errors import Unsupported
+from gd_torch.compiler.messages import line, named, unknown
+from gd_torch.compiler.overloads import METADATA, READ_A_NUMBER, RESHAPES, is_view
+from gd_torch.compiler.tensors import memory, tensors_in, whole_storage, with_replaced
 from gd_torch.objectives import Objective, Weights
 
-MAX_OPERATIONS = 20_000
+MAX_OPERATIONS = 30_000
 """Operations of one recording, at most."""
 
 READS = {
@@ -32,20 +33,22 @@ READS = {
 }
 """Functions that hand a tensor's memory to code that no mode sees."""
 
-aten = torch.ops.aten
-
-READ_A_NUMBER = {aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default}
-
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One aten call: its overload, arguments, result, and where the objective made it."""
+    """One call of an overload of aten, with what it returned."""
 
     function: Any
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     result: Any
-    place: str
+
+    def with_tensor(self, old: Tensor, new: Tensor) -> Operation:
+        """The same with one tensor replaced."""
+        parts = (self.arguments, self.options, self.result)
+        if not any(tensor is old for tensor in tensors_in(parts)):
+            return self
+        return Operation(self.function, *(with_replaced(part, old, new) for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,35 +134,79 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._note(func, args, kwargs or {})
 
     def _note(self, func: Any, args: Any, kwargs: Any) -> Any:
-        self.count += 1
-        if self.count > MAX_OPERATIONS:
-            raise Unsupported(f"one evaluation makes more than {MAX_OPERATIONS} operations")
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            raise Unsupported(f"it draws random numbers: {named(func)}{line()}")
-        given = list(tensors((args, kwargs)))
+        """Make a call; keep it if one of its tensors depends on a weight."""
+        if func in METADATA:
+            return func(*args, **kwargs)
+        self._refuse_by_kind(func)
+        given = list(tensors_in((args, kwargs)))
         follows = [self.depends(tensor) for tensor in given]
-        if func._schema.is_mutable and torch.Tag.inplace_view not in func.tags:
+        if torch.Tag.inplace_view in func.tags:
+            self._before_reshape(func, args[0])
+        elif func._schema.is_mutable:
             self._before_write(func, args, any(follows))
-        elif any(follows) and func not in self.known and not is_view(func):
-            if func in READ_A_NUMBER:
-                raise Unsupported(
-                    f"it reads a number off a weight (.item(), float(), a Python branch){line()}"
-                )
-            raise Unsupported(unknown(func))
+        elif any(follows):
+            self._refuse_without_rule(func)
         result = func(*args, **kwargs)
-        made = list(tensors(result))
+        made = list(tensors_in(result))
         self.alive += [*given, *made]
         if not any(follows):
             self.made.update(memory(tensor) for tensor in made)
             return result
         if not made:
             raise Unsupported(f"it reads a number off a weight: {named(func)}{line()}")
+        operation = Operation(func, args, kwargs, result)
         for tensor, follow in zip(given, follows, strict=True):
             if not follow:
-                self.read.setdefault(memory(tensor), []).append(tensor)
+                operation = operation.with_tensor(tensor, self._constant(tensor))
         self.followed.update(memory(tensor) for tensor in made)
-        self.operations.append(Operation(func, args, kwargs, result, ""))
+        self.operations.append(operation)
         return result
+
+    def _constant(self, tensor: Tensor) -> Tensor:
+        """A tensor object of its own for a constant that is read now and may change later."""
+        alias = tensor.detach()
+        self.alive.append(alias)
+        self.read.setdefault(memory(tensor), []).append(alias)
+        return alias
+
+    def _refuse_by_kind(self, func: Any) -> None:
+        """Refuse random numbers and endless evaluations."""
+        self.count += 1
+        if self.count > MAX_OPERATIONS:
+            raise Unsupported(f"one evaluation makes more than {MAX_OPERATIONS} operations")
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise Unsupported(f"it draws random numbers: {named(func)}{line()}")
+
+    def _refuse_without_rule(self, func: Any) -> None:
+        """Refuse an operation on weights' values that has no compiled form."""
+        if func in self.known or is_view(func):
+            return
+        if func in READ_A_NUMBER:
+            raise Unsupported(
+                f"it reads a number off a weight (.item(), float(), a Python branch){line()}"
+            )
+        raise Unsupported(unknown(func))
+
+    def _before_reshape(self, func: Any, target: Tensor) -> None:
+        """Keep the shape that a tensor has before ``func``, such as squeeze_, changes it."""
+        if func not in RESHAPES:
+            raise Unsupported(unknown(func))
+        if any(target is leaf for leaf in self.alive[: len(self.leaves)]):
+            raise Unsupported(f"it edits a weight in place: {named(func)}{line()}")
+        before = target.detach()
+        self.alive.append(before)
+        self._replace(target, before)
+
+    def _replace(self, old: Tensor, new: Tensor) -> None:
+        """Put one tensor for another in the operations since it was made."""
+        for i in range(len(self.operations) - 1, -1, -1):
+            operation = self.operations[i]
+            if isinstance(operation, Contents):
+                continue
+            self.operations[i] = operation.with_tensor(old, new)
+            made = any(tensor is old for tensor in tensors_in(operation.result))
+            if made and not is_view(operation.function):
+                break  # it was not there before
 
     def _before_write(self, func: Any, args: Any, follows: bool) -> None:
         """Keep what an in-place operation is about to overwrite, where that is needed."""
@@ -178,8 +225,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if follows:
             if own not in self.made:
                 raise Unsupported(f"it writes into a tensor from outside: {named(func)}{line()}")
-            size = target.untyped_storage().nbytes() // target.element_size()
-            whole = target.detach().as_strided((size,), (1,), 0)
+            whole = whole_storage(target.detach())
             self.operations.append(Contents(whole, whole.clone()))
             self.followed.add(own)
 
@@ -194,57 +240,6 @@ class Reads(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:  # the signature is torch's
-        if func in READS and isinstance(args[0], Tensor) and self._depends(args[0]):
+        if func in READS and isinstance(args[0], Tensor) and self.recorder.depends(args[0]):
             raise Unsupported(f"it reads numbers off a weight: {READS[func]}{line()}")
         return func(*args, **(kwargs or {}))
-
-    def _depends(self, tensor: Tensor) -> bool:
-        return self.recorder.depends(tensor)
-
-
-def memory(tensor: Tensor) -> int:
-    """The address of a tensor's storage.
-
-    Raises:
-        Unsupported: it has none, as sparse tensors.
-    """
-    if tensor.layout != torch.strided or tensor.device.type != "cpu":
-        raise Unsupported(f"it uses a tensor of layout {tensor.layout} on {tensor.device}")
-    return tensor.untyped_storage()._cdata
-
-
-def tensors(thing: object) -> Iterator[Tensor]:
-    """All tensors within nested sequences and dicts."""
-    if isinstance(thing, Tensor):
-        yield thing
-    elif isinstance(thing, list | tuple):
-        for item in thing:
-            yield from tensors(item)
-    elif isinstance(thing, dict):
-        yield from tensors(tuple(thing.values()))
-
-
-def named(function: Any) -> str:
-    """An overload's name for users, as in "aten.linalg_inv_ex"."""
-    return str(function).removesuffix(".default")
-
-
-def unknown(function: Any) -> str:
-    """The message about an operation without a rule."""
-    return f"{named(function)} has no compiled form{line()}"
-
-
-def line() -> str:
-    """Where the objective called torch: the innermost frame outside torch and the library."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if not module.startswith(("torch", "gd_torch.")) or module == "gd_torch.objectives":
-            return f" ({frame.f_code.co_filename}, line {frame.f_lineno})"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
-
-
-def is_view(function: Any) -> bool:
-    """Whether an overload looks at the same memory in another way."""
-    return bool(function.is_view or torch.Tag.inplace_view in function.tags)

@@ -38,7 +38,7 @@ _WHOLE = frozenset(f"aten::{name}" for name in ("dot", "vdot"))
 
 
 class RoundingNoise(TorchDispatchMode):
-    """Multiplies each floating result of an operation by 1 + eps a u, u random in [-1, 1].
+    """Multiplies each floating result of an operation by 1 + eps a u, 1/2 <= |u| <= 1 and random.
 
     eps belongs to the result's dtype. a = max(1, sqrt(k) / 4) where k terms were summed for one
     entry: a sum of k equal terms, one after the other, has a random rounding error of about
@@ -84,7 +84,9 @@ class RoundingNoise(TorchDispatchMode):
         u = torch.rand(
             result.shape, generator=self._generator(result.device), dtype=real, device=result.device
         )
-        noise = (2 * u - 1) * (torch.finfo(result.dtype).eps * max(1.0, math.sqrt(terms) / 4))
+        u = 2 * u - 1
+        u = (u + u.sign()) / 2  # not near 0, where 1 + eps u is 1
+        noise = u * (torch.finfo(result.dtype).eps * max(1.0, math.sqrt(terms) / 4))
         if cancelling:
             return result + noise * (1 + result.abs())
         return result.mul_(1 + noise) if in_place else result * (1 + noise)

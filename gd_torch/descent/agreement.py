@@ -17,7 +17,7 @@ Evaluation = tuple[Tensor, Weights]
 FAST = 256
 """Entries that differ by less than this many units of rounding agree without further question."""
 
-FACTOR = 50
+FACTOR = 40
 """How much larger than the largest deviation seen under noise a difference may be."""
 
 SAMPLES = 6
@@ -31,7 +31,7 @@ def agree(objective: Objective, weights: Weights, eager: Evaluation, compiled: E
     An entry agrees if it differs by no more than 256 eps times its size, or by no more than what
     rounding does to it: the objective is evaluated with noise of the size of a rounding error on
     the weights and on the result of each operation, forward and backward, and an entry may differ
-    by 50 times the largest deviation. NaN equals NaN. A loss that is not finite asks only for one
+    by 40 times the largest deviation. NaN equals NaN. A loss that is not finite asks only for one
     that is not finite either.
 
     Args:

@@ -3,8 +3,10 @@
 No recording proves that compiled code does what the objective will do later: a branch may open, a
 callback may change what the objective reads. So loss and partials are compared with an eager
 evaluation at the same point: at the start, at a moved point, after 1, 2, 4, 8, ... steps, before
-and after every callback, and where the run ends. Points are recorded once they are verified; at a
-difference those since the last verified point are discarded, and the run goes on eagerly.
+and after every callback, and where the run ends. There the norm, the decision to stop and the
+recorded points are checked too, and after 0, 1, 2, 4, ... steps the update. Points are recorded
+once they are verified; at a difference those since the last verified point are discarded, and the
+run goes on eagerly.
 """
 
 from __future__ import annotations
@@ -17,16 +19,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.compiler import Program, Record, Unsupported
+from gd_torch.compiler import Program, Record, Result, Unsupported
 from gd_torch.compiler.side_effects import fingerprint, hidden_inputs
-from gd_torch.descent.agreement import agree
 from gd_torch.descent.driver import Stepper
 from gd_torch.descent.eager import EagerStepper
 from gd_torch.descent.plan import Plan
 from gd_torch.descent.recorder import Recorder
 from gd_torch.descent.result import Point, Stop
+from gd_torch.descent.verification import (
+    agrees,
+    is_right_end,
+    is_right_record,
+    makes_the_step,
+    side_effect,
+    verified_program,
+)
 from gd_torch.objectives import Objective, Weights
-from gd_torch.partials import evaluate
 
 MAX_PROGRAMS = 8
 """Programs of one run, at most, where the callback changes what the objective computes."""
@@ -36,9 +44,6 @@ MAX_SLOTS = 1 << 15
 
 MAX_ENTRIES = 1 << 21
 """Entries of the weights at those points, at most."""
-
-MOVED = 1 / 128
-"""How far the second point of the first verification is moved, relative and absolute."""
 
 
 class Verified(NamedTuple):
@@ -69,6 +74,8 @@ class CompiledStepper:
         program: one that is verified already.
 
     Attributes:
+        here: the program's values where it is; None at the start.
+        unproven: whether the step from there is to be checked first.
         eager: the steps that it has gone over to, if any.
 
     Raises:
@@ -86,7 +93,9 @@ class CompiledStepper:
         self.weights = self.program.flatten(weights)
         self.rates = self.program.spread(plan.learning_rates)
         self.verified = Verified(step, self.weights.clone())
-        self.first, self.interval, self.loss = step, 1, 0.0
+        self.first, self.interval = step, 1
+        self.here: Result | None = None
+        self.unproven = True
         self.eager: EagerStepper | None = None
 
     def advance(self, until: int) -> Point:
@@ -99,12 +108,12 @@ class CompiledStepper:
                 return point
         return self.eager.advance(until)
 
-    def reaches_end(self) -> bool:
-        """Make all steps; whether they agreed with eager evaluations up to the end."""
+    def end(self) -> Point | None:
+        """Make all steps; None if they did not agree with eager evaluations up to the end."""
         while True:
             point = self._advance(self.plan.steps)
             if point is None or point.ended:
-                return point is not None
+                return point
 
     def after_callback(self) -> None:
         """Look whether the callback has changed what the objective reads, and record it again."""
@@ -137,15 +146,26 @@ class CompiledStepper:
         self.program, self.step = program, point.step
         self.weights = program.flatten(point.weights)
         self.verified = Verified(point.step, self.weights.clone())
-        self.first, self.interval = point.step, 1
+        self.first, self.interval, self.unproven = point.step, 1, True
 
     def _values(self) -> tuple[Tensor, Weights]:
         """The objective's value and partials at the point where the program is."""
-        value = torch.tensor(self.loss, dtype=self.program.dtype)
+        assert self.here is not None
+        value = torch.tensor(self.here.loss, dtype=self.program.dtype)
         return value, self.program.split(self.program.partials.clone())
 
+    def _proves_a_step(self) -> bool:
+        """Evaluate where the program is; whether the step from there is an eager one."""
+        program, step = self.program, self.step
+        self.here, self.unproven = program.run(self.weights, self.rates, 0.0, step, step), False
+        if not torch.equal(self.weights, self.verified.weights):
+            return False
+        return makes_the_step(program, self.plan, self.weights, self.rates, self.here)
+
     def _advance(self, until: int) -> Point | None:
-        """Make steps up to the next verification; None if the values differ there."""
+        """Make steps up to the next verification; None if anything differs there."""
+        if self.unproven and not self._proves_a_step():
+            return None
         check = self.first + self.interval
         slots = max(1, min(MAX_SLOTS, MAX_ENTRIES // self.program.count))
         every = self.recorder.every
@@ -161,15 +181,23 @@ class CompiledStepper:
         if result.step == self.plan.steps and stop is None:
             stop = Stop.STEPS
         weights = self.program.split(self.weights)
-        self.loss = result.loss
-        if not agrees(self.plan.objective, weights, self._values()):
+        before, self.here = self.here, result
+        assert before is not None
+        value, partials = self._values()
+        if not is_right_end(self.plan, result, target, weights, partials):
             return None
-        if record is not None and record.used:
+        if not agrees(self.plan.objective, weights, (value, partials)):
+            return None
+        if record is not None:
+            start, end = self.verified.weights, self.weights
+            given = (self.program, self.plan, record, self.rates)
+            if not is_right_record(*given, before, start, result, end):
+                return None
             self._hand_over(record)
         self.step = result.step
         self.verified = Verified(self.step, self.weights.clone())
         if self.step == check:
-            self.interval *= 2
+            self.interval, self.unproven = self.interval * 2, True
         loss = torch.tensor(result.loss, dtype=self.program.dtype)
         norm = result.gradient_norm
         return Point(self.step, self.program.split(self.verified.weights), loss, norm, stop)
@@ -184,6 +212,8 @@ class CompiledStepper:
     def _hand_over(self, record: Record) -> None:
         """Give the points left since the last verified one to the recorder."""
         every, used = record.every, record.used
+        if not used:
+            return
         first = -(-self.step // every) * every
         steps = torch.arange(first, first + used * every, every)
         path = self.program.split(record.path[:used])
@@ -202,47 +232,7 @@ def side_effects_of(objective: Objective, evaluate_it: Callable[[], object]) -> 
     before = fingerprint(objective)
     evaluate_it()
     change = before.difference(fingerprint(objective))
-    return hidden_inputs(objective) or _side_effect(change)
-
-
-def _side_effect(change: str | None) -> str | None:
-    return None if change is None else f"evaluating it has side effects: {change}"
-
-
-def verified_program(objective: Objective, weights: Weights) -> Program:
-    """A program whose values agree with eager ones at two points.
-
-    Raises:
-        Unsupported: there is none, or evaluating the objective has side effects.
-    """
-    before = fingerprint(objective)
-    program = Program(objective, weights)
-    why_not = _side_effect(before.difference(fingerprint(objective)))
-    if why_not is not None:
-        raise Unsupported(why_not)
-    for point in (weights, moved(weights)):
-        if not agrees(objective, point, program.evaluate(point)):
-            raise Unsupported("compiled values differ from eager ones")
-    return program
-
-
-def agrees(objective: Objective, weights: Weights, compiled: tuple[Tensor, Weights]) -> bool:
-    """Whether compiled values are those of an eager evaluation, which must not raise either."""
-    weights = tuple(w.clone() for w in weights)
-    try:
-        eager = evaluate(objective, weights)
-    except Exception:
-        return False  # an eager step will raise it again
-    return agree(objective, weights, eager, compiled)
-
-
-def moved(weights: Weights) -> Weights:
-    """A point near these weights: every entry moved by its own amount, always the same."""
-    points = []
-    for w in weights:
-        ramp = torch.linspace(-1.0, 1.0, w.numel() + 1, dtype=w.dtype)[1:].reshape(w.shape)
-        points.append(w.detach() + MOVED * ramp * (1.0 + w.detach().abs()))
-    return tuple(points)
+    return hidden_inputs(objective) or side_effect(change)
 
 
 def warn(message: str) -> None:

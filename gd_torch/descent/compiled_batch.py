@@ -1,25 +1,28 @@
 """Compiled steps of many runs: every run goes to its own end in C, verified against eager values.
 
-The first runs of a batch are followed step by step, with eager evaluations after 1, 2, 4, 8, ...
-steps; of all runs the points where they end are verified. At a difference the runs of that chunk
-are discarded, and they and all later ones run eagerly.
+Of all runs the first update is verified, the point where they end and the reason to stop there.
+The first and the last run of a chunk are followed on the way, with eager evaluations after 1, 2, 4,
+8, ... steps. At a difference the runs of that chunk are discarded, and they and all later ones run
+eagerly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from gd_torch.compiler import Program, Unsupported
-from gd_torch.descent.agreement import fast_tolerance
-from gd_torch.descent.compiled import CompiledStepper, agrees, verified_program, warn
+from gd_torch.compiler import Ends, Program, Unsupported
+from gd_torch.descent.agreement import FAST, fast_tolerance
+from gd_torch.descent.compiled import CompiledStepper, warn
 from gd_torch.descent.driver import Stepper
 from gd_torch.descent.eager_batch import evaluation_of_many
 from gd_torch.descent.plan import BatchPlan, Plan
 from gd_torch.descent.recorder import BatchRecorder, Recorder
-from gd_torch.descent.result import BatchProgress, Descents
+from gd_torch.descent.result import BatchProgress, Descents, Stop
+from gd_torch.descent.step import batch_stop_codes, batch_update
+from gd_torch.descent.verification import agrees, is_update, update_agrees, verified_program
 from gd_torch.objectives import Weights
 
 CHUNKS = 16
@@ -28,10 +31,7 @@ CHUNKS = 16
 MIN_CHUNK = 256
 """Runs of a chunk, at least."""
 
-FOLLOWED_RUNS = 2
-"""Runs of every chunk that are followed from verification to verification."""
-
-MAX_SINGLE_CHECKS = 64
+MAX_SINGLE_CHECKS = 8
 """End points of a chunk that are verified one by one, at most."""
 
 MAX_CHECK_ENTRIES = 1 << 22
@@ -70,7 +70,7 @@ class CompiledBatch:
         self.rows = verified_program(plan.objective, first)
         self.program = self._program_of_many(first)
         self.chunk = max(MIN_CHUNK, -(-recorder.runs // CHUNKS))
-        self.many = evaluation_of_many(plan.objective, len(weights))
+        self.many = evaluation_of_many(plan.objective)
         self.eager: Stepper[BatchProgress] | None = None
 
     def advance(self, until: int) -> BatchProgress:
@@ -101,54 +101,119 @@ class CompiledBatch:
             rate[runs, None].expand(-1, size)
             for rate, size in zip(self.plan.learning_rates, self.rows.sizes, strict=True)
         ], 1).contiguous()  # fmt: skip
-        steps, codes, losses, norms = self.program.run_many(
-            weights, rates, self.plan.tolerance, self.plan.steps, torch.get_num_threads()
-        )
-        ends = Descents(self.rows.split(weights), losses, norms, steps, codes)
-        if not (self._follow(runs[:FOLLOWED_RUNS]) and self._verify(ends)):
+        starts = weights.clone()
+        ends = self._run_many(weights, rates, self.plan.tolerance, self.plan.steps)
+        at = self.rows.split(weights)
+        if not (
+            self._make_first_steps(runs, starts, rates)
+            and self._follow(runs, at, ends)
+            and self._verify(at, ends)
+            and torch.equal(self._codes(runs, at, ends), ends.codes)
+        ):
             warn(f"compiled values differ from eager ones; the runs from {begin} on run eagerly")
             self.eager = self.make_eager(begin)
             return
-        self.recorder.add(runs, ends)
+        self.recorder.add(runs, Descents(at, ends.losses, ends.norms, ends.steps, ends.codes))
 
-    def _follow(self, runs: Tensor) -> bool:
-        """Whether these runs agree with eager evaluations all the way."""
+    def _run_many(self, weights: Tensor, rates: Tensor, tolerance: float, steps: int) -> Ends:
+        return self.program.run_many(weights, rates, tolerance, steps, torch.get_num_threads())
+
+    def _make_first_steps(self, runs: Tensor, starts: Tensor, rates: Tensor) -> bool:
+        """Whether every run makes its first update from its own start with its own rates."""
+        moved = starts.clone()
+        ends = self._run_many(moved, rates, 0.0, 1)
+        kept = (ends.steps == 0) & (ends.codes != Stop.STEPS) & (moved == starts).all(1)
+        if not bool((kept | (ends.steps == 1)).all()):
+            return False
+        weights, after = self.rows.split(starts), self.rows.split(moved)
+        alphas = tuple(rate[runs] for rate in self.plan.learning_rates)
+        unsure = ~kept  # the others diverge at once
+        partials = self._partials(weights)
+        if partials is not None:
+            rows = [tuple(w.reshape(len(w), -1) for w in x) for x in (after, weights, partials)]
+            column = tuple(a[:, None] for a in alphas)
+            unsure &= ~is_update(rows[0], rows[1], rows[2], column, roundings=FAST)
+        return all(
+            update_agrees(
+                self.plan.objective,
+                tuple(w[run] for w in weights),
+                tuple(w[run] for w in after),
+                tuple(a[run].item() for a in alphas),
+            )
+            for run in some(unsure.nonzero().flatten().tolist())
+        )
+
+    def _partials(self, weights: Weights) -> Weights | None:
+        """Eager partials of many runs; None if they cannot be evaluated together."""
+        size, found = max(1, MAX_CHECK_ENTRIES // self.rows.count), []
+        try:
+            for first in range(0, len(weights[0]), size):
+                found.append(self.many(tuple(w[first : first + size] for w in weights))[1])
+        except RuntimeError:
+            return None
+        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+    def _follow(self, runs: Tensor, weights: Weights, ends: Ends) -> bool:
+        """Whether the first and the last run agree with eager evaluations all the way."""
         plan = self.plan
-        for run in runs.tolist():
+        for i in sorted({0, len(runs) - 1}):
+            run = int(runs[i])
             rates = tuple(rate[run].item() for rate in plan.learning_rates)
             one = Plan(plan.objective, rates, plan.steps, plan.tolerance, None, 1)
             start = tuple(w[run] for w in self.starts)
-            stepper = CompiledStepper(one, Recorder("last"), start, 0, self.rows)
-            if not stepper.reaches_end():
+            end = CompiledStepper(one, Recorder("last"), start, 0, self.rows).end()
+            if end is None or (end.step, end.stop) != (int(ends.steps[i]), int(ends.codes[i])):
+                return False
+            if not all(torch.equal(a, w[i]) for a, w in zip(end.weights, weights, strict=True)):
                 return False
         return True
 
-    def _verify(self, ends: Descents) -> bool:
-        """Whether loss and gradient norm at the ends are those of eager evaluations."""
-        size = max(1, MAX_CHECK_ENTRIES // max(1, self.rows.count))
+    def _codes(self, runs: Tensor, weights: Weights, ends: Ends) -> Tensor:
+        """The reasons to stop where runs ended, as eager steps find them for the same values."""
+        plan, partials = self.plan, self.rows.split(ends.partials)
+        following = batch_update(weights, partials, tuple(a[runs] for a in plan.learning_rates))
+        largest, limit = ends.partials.abs().amax(1), ends.steps >= plan.steps
+        norms = ends.norms.double()
+        return batch_stop_codes(ends.losses, norms, largest, following, plan.tolerance, limit)
+
+    def _verify(self, weights: Weights, ends: Ends) -> bool:
+        """Whether losses and partials where runs ended are those of eager evaluations."""
+        norms = torch.linalg.vector_norm(ends.partials.double(), dim=1)
+        if not bool((near(ends.norms, norms) | ~ends.losses.isfinite()).all()):
+            return False
+        size = max(1, MAX_CHECK_ENTRIES // self.rows.count)
         unsure: list[int] = []
         for first in range(0, len(ends.losses), size):
             part = slice(first, first + size)
             try:
-                losses, partials = self.many(tuple(w[part] for w in ends.weights))
+                losses, partials = self.many(tuple(w[part] for w in weights))
             except RuntimeError:  # it cannot be evaluated for many at once
-                step = max(1, len(ends.losses) // MAX_SINGLE_CHECKS)
-                return self._verify_singly(ends, list(range(0, len(ends.losses), step)))
-            squares = [d.double().reshape(len(d), -1).square().sum(1) for d in partials]
-            norms = torch.stack(squares).sum(0).sqrt()
-            same = near(ends.losses[part], losses) & near(ends.gradient_norms[part], norms)
-            unsure += (first + (~same).nonzero().flatten()).tolist()
-        step = max(1, len(unsure) // MAX_SINGLE_CHECKS)
-        return self._verify_singly(ends, unsure[::step])
+                return self._verify_singly(weights, ends, some(range(len(ends.losses))))
+            eager = torch.cat([d.reshape(len(d), -1) for d in partials], 1)
+            same = near(ends.losses[part], losses) & near(ends.partials[part], eager).all(1)
+            lost = ~ends.losses[part].isfinite() & ~losses.isfinite()
+            unsure += (first + (~(same | lost)).nonzero().flatten()).tolist()
+        return self._verify_singly(weights, ends, some(unsure))
 
-    def _verify_singly(self, ends: Descents, runs: list[int]) -> bool:
+    def _verify_singly(self, weights: Weights, ends: Ends, runs: Iterable[int]) -> bool:
+        """The same for some runs, which allows for what rounding does to each partial."""
         return all(
-            agrees(self.plan.objective, w, self.rows.evaluate(w))
-            for w in (tuple(w[run] for w in ends.weights) for run in runs)
+            agrees(
+                self.plan.objective,
+                tuple(w[run] for w in weights),
+                (ends.losses[run], self.rows.split(ends.partials[run])),
+            )
+            for run in runs
         )
 
 
+def some(runs: Sequence[int]) -> Sequence[int]:
+    """Some of these runs, evenly spread, where they are too many to be verified one by one."""
+    return runs[:: max(1, len(runs) // MAX_SINGLE_CHECKS)]
+
+
 def near(compiled: Tensor, eager: Tensor) -> Tensor:
-    """Where two numbers are equal to rounding; numbers that are not finite equal each other."""
-    apart = (compiled.double() - eager.double()).abs() <= fast_tolerance(eager.to(compiled.dtype))
+    """Where numbers are equal to rounding; those that are not finite equal each other."""
+    eager = eager.to(compiled.dtype)
+    apart = (compiled - eager).abs() <= fast_tolerance(eager)
     return apart | ~(compiled.isfinite() | eager.isfinite())

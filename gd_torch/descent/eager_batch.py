@@ -40,7 +40,7 @@ class EagerBlock:
     ) -> None:
         self.plan, self.recorder, self.starts = plan, recorder, weights
         self.next_run = first_run
-        self.evaluate = evaluation_of_many(plan.objective, len(weights))
+        self.evaluate = evaluation_of_many(plan.objective)
         self.runs = self._take(size)
         self.weights = tuple(w[self.runs] for w in weights)
         self.learning_rates = tuple(a[self.runs] for a in plan.learning_rates)
@@ -138,21 +138,28 @@ def eager_batch(
 ) -> EagerBlock | OneByOne:
     """The eager steps of all runs from ``first_run`` on: in blocks if the objective allows it."""
     try:
-        evaluation_of_many(plan.objective, len(weights))(tuple(w[:1] for w in weights))
+        evaluation_of_many(plan.objective)(tuple(w[:1] for w in weights))
     except RuntimeError:  # a Python branch on a weight, a random number, a custom backward pass
         return OneByOne(plan, recorder, weights, first_run)
     return EagerBlock(plan, recorder, weights, runs_per_block, first_run)
 
 
-def evaluation_of_many(
-    objective: Objective, count: int
-) -> Callable[[Weights], tuple[Tensor, Weights]]:
-    """Losses, shape (r,), and partials of r runs as a function of their weights."""
-    one = torch.func.grad_and_value(objective, argnums=tuple(range(count)))
-    many = torch.func.vmap(one)
+def evaluation_of_many(objective: Objective) -> Callable[[Weights], tuple[Tensor, Weights]]:
+    """Losses, shape (r,), and partials of r runs as a function of their weights.
+
+    The partials are those of the sum of the losses, as no run's loss depends on another's weights.
+    ``torch.func.grad`` would import torch's compiler, which takes a second.
+    """
+    many = torch.func.vmap(objective)
 
     def evaluate(weights: Weights) -> tuple[Tensor, Weights]:
-        partials, losses = many(*[w.clone() for w in weights])  # it may write into its arguments
-        return losses, partials
+        leaves = [w.detach().clone().requires_grad_() for w in weights]
+        with torch.enable_grad():
+            losses = many(*leaves)  # (r,)
+            partials = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        zeros = (
+            torch.zeros_like(w) if d is None else d for w, d in zip(weights, partials, strict=True)
+        )
+        return losses.detach(), tuple(zeros)
 
     return evaluate

@@ -105,8 +105,11 @@ class BatchRecorder:
 
     def add(self, runs: Tensor, ends: Descents) -> None:
         """Store the ends of the runs with these numbers, int64, shape (ended,)."""
+        first = int(runs[0])
+        block = slice(first, first + len(runs))
+        in_a_row = torch.equal(runs, torch.arange(first, block.stop, device=runs.device))
         for column, end in zip(self._ends.to_tensors(), ends.to_tensors(), strict=True):
-            column[runs] = end.to(column.dtype)
+            column[block if in_a_row else runs] = end.to(column.dtype)
         self.finished += len(runs)
 
     def add_run(self, run: int, last: Point) -> None:

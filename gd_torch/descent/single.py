@@ -62,10 +62,10 @@ def descend(
         record: "all" keeps the start and every step, an int k every k-th step, "last" none; the
             last point is always kept.
         stepper: how a step is executed. "eager" evaluates the objective in Python at every step;
-            "compiled" generates and compiles C code for a step once, in about 0.25 s, and is about
+            "compiled" generates and compiles C code for a step once, in about 0.3 s, and is about
             a hundred times faster for small objectives; the objective must not branch on a weight
-            or draw random numbers. "auto" compiles if more than 0.25 s of eager steps are
-            estimated to lie ahead (2000 of a small net), by the number of operations in the first
+            or draw random numbers. "auto" compiles if more than 0.15 s of eager steps are
+            estimated to lie ahead (1300 of a small net), by the number of operations in the first
             one: after 0.01 s of them, or after 0.1 s where a tolerance may end the run. Compiled
             steps are for the CPU. What cannot be compiled runs eagerly, with one RuntimeWarning.
             "fused" is a deprecated synonym of "compiled".

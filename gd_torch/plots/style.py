@@ -179,7 +179,8 @@ def value(y: float | Tensor) -> str:
 
 def ending(run: Descent) -> str:
     """How a run ended, as a title."""
-    return f"{run.steps} steps: {run.stop.sentence[0].lower()}{run.stop.sentence[1:].removesuffix('.')}"
+    reason = run.stop.sentence.removesuffix(".")
+    return f"{run.steps} steps: {reason[0].lower()}{reason[1:]}"
 
 
 def number(value: float | Tensor, digits: int = 3) -> str:

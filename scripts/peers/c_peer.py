@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from peers.problem import RATE, data, start
+from peers.problem import RATE, Net, data, start
 
 SOURCE = r"""
 #include <math.h>
@@ -96,8 +96,9 @@ def available() -> bool:
 def descent(hidden: int, steps: int, runs: int = 0, threads: int = 1) -> tuple[Tensor, Tensor]:
     """The final weights after ``steps`` steps."""
     library = _library(hidden)
-    W1, W2 = (W.clone() for W in start(hidden, runs))
-    x, y = (torch.nn.functional.pad(part.T, (0, 10)).contiguous() for part in data())
+    net = Net(hidden)
+    W1, W2 = (W.clone() for W in start(net, runs))
+    x, y = (torch.nn.functional.pad(part.T, (0, 10)).contiguous() for part in data(net))
     pointer = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (W1, W2, x, y)]
     library.nets(
         *pointer, ctypes.c_float(RATE), ctypes.c_long(steps), ctypes.c_long(max(runs, 1)),

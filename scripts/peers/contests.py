@@ -8,15 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
-from gd_torch import brute_force, curve, descend, descend_many, network_mse
+from gd_torch import brute_force, curve, descend, descend_many, init_weights
 from peers import c_peer, jax_peers, numpy_peer, torch_peers
-from peers.problem import RATE, data, start
+from peers.problem import RATE, Net, logistic, start
 
-TRANSPOSED = {
-    "transposed": "JAX transposed by hand",
-    "sums": "JAX transposed, products as sums",
-}
+CORES = min(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,24 @@ class Contender:
     per: int = 1
 
     def seconds_a_step(self) -> float:
-        """From a short and a long run."""
+        """Processor time, from a short and a long run: what other programs take does not count."""
         short = max(1, self.steps // 8)
-        begin = time.perf_counter()
+        begin = time.process_time()
         self.call(short)
-        middle = time.perf_counter()
+        middle = time.process_time()
         self.call(self.steps)
-        end = time.perf_counter()
+        end = time.process_time()
         return max((end - middle) - (middle - begin), 1e-9) / (self.steps - short) / self.per
+
+
+@dataclass(frozen=True)
+class Whole(Contender):
+    """Something whose time is all of it."""
+
+    def seconds_a_step(self) -> float:
+        begin = time.process_time()
+        self.call(self.steps)
+        return (time.process_time() - begin) / self.per
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Contest:
 
     Attributes:
         size: (rows, hidden nodes) where the cost is plotted against them.
-        whole: the times are those of whole processes, not of steps.
+        whole: the times are seconds of all the work, not microseconds of a step.
         warm: everyone has a turn that does not count, to compile.
     """
 
@@ -58,61 +66,105 @@ class Contest:
     warm: bool = True
 
 
-def net(hidden: int, stepper: str, record: str = "last") -> Callable[[int], object]:
+def of_net(net: Net, stepper: str, record: str | int = "last") -> Callable[[int], object]:
     """Our descent of one net."""
-    mse = network_mse(*data())
-    return lambda steps: descend(
-        mse, start(hidden), learning_rate=RATE, steps=steps, stepper=stepper, record=record
-    )
+    objective = net.objective()
+    options = {"learning_rate": RATE, "stepper": stepper, "record": record}
+    return lambda steps: descend(objective, start(net), steps=steps, **options)
 
 
 def single(hidden: int) -> list[Contest]:
     """One net: the eager loop, then the compiled one."""
-    title = f"one net of {7 * hidden} weights"
-    sgd = Contender("torch.optim.SGD + backward", lambda n: torch_peers.optimiser(hidden, n), 2000)
-    compiled = Contender("compiled", net(hidden, "compiled"), 400_000)
+    net, title = Net(hidden), f"one net of {7 * hidden} weights"
+    sgd = Contender("torch.optim.SGD + backward", lambda n: torch_peers.optimiser(net, n), 2000)
+    eager = Contender("eager loop", of_net(net, "eager"), 2000)
     peers = [
         sgd,
+        eager,
         Contender("NumPy by hand", lambda n: numpy_peer.by_hand(hidden, n), 20_000),
-        Contender("JAX optax scan", lambda n: jax_peers.scan(hidden, n), 40_000),
-        *(
-            Contender(name, lambda n, way=way: jax_peers.scan(hidden, n, layout=way), 80_000)
-            for way, name in TRANSPOSED.items()
-        ),
-        Contender("compiled, whole path", net(hidden, "compiled", "all"), 400_000),
+        Contender("JAX optax scan", lambda n: jax_peers.scan(net, n), 40_000),
     ]
     if c_peer.available():
         peers.append(Contender("C by hand", lambda n: c_peer.descent(hidden, n), 400_000))
-    eager = Contest(title, 1, Contender("eager loop", net(hidden, "eager"), 2000), [sgd])
-    return [eager, Contest(title, 1, compiled, peers)]
+    compiled = Contender("compiled", of_net(net, "compiled"), 400_000)
+    return [Contest(title, 1, eager, [sgd]), Contest(title, 1, compiled, peers)]
+
+
+def recording(hidden: int) -> Contest:
+    """The whole path of a run, against its last point alone."""
+    last = Contender("last point", of_net(Net(hidden), "compiled"), 400_000)
+    path = Contender("whole path", of_net(Net(hidden), "compiled", "all"), 400_000)
+    return Contest(f"recording, {7 * hidden} weights", 1, last, [path])
+
+
+def logistic_regression() -> Contest:
+    """1000 rows, 20 features."""
+    X, y = logistic()
+
+    def ours(stepper: str) -> Callable[[int], object]:
+        def cost(w: torch.Tensor) -> torch.Tensor:
+            return F.binary_cross_entropy_with_logits(X @ w, y)
+
+        options = {"learning_rate": RATE, "record": "last", "stepper": stepper}
+        return lambda n: descend(cost, torch.zeros(20), steps=n, **options)
+
+    peers = [
+        Contender("JAX optax scan", jax_peers.logistic_scan, 20_000),
+        Contender("eager loop", ours("eager"), 2000),
+    ]
+    title = "logistic regression, 1000 x 20"
+    return Contest(title, 1, Contender("compiled", ours("compiled"), 60_000), peers)
 
 
 def lockstep(runs: int, steps: int) -> Contest:
-    """Many nets side by side, on two threads."""
-    cores = min(2, os.cpu_count() or 1)
-    mse = network_mse(*data())
+    """Many nets on two threads; microseconds of both cores for a step of one net."""
+    net, per = Net(2), runs * CORES
+    mse = net.objective()
 
     def ours(n: int) -> object:
-        return descend_many(mse, start(2, runs), RATE, steps=n, stepper="compiled")
+        return descend_many(mse, start(net, runs), RATE, steps=n, stepper="compiled")
 
     peers = [
-        Contender("torch batch", lambda n: torch_peers.batch(2, runs, n), steps // 8, runs),
-        Contender("JAX vmap scan", lambda n: jax_peers.scan(2, n, runs=runs), steps // 8, runs),
-        *(
-            Contender(
-                name,
-                lambda n, way=way: jax_peers.scan(2, n, runs=runs, layout=way),
-                steps // 4,
-                runs,
-            )
-            for way, name in TRANSPOSED.items()
-        ),
+        Contender("torch batch", lambda n: torch_peers.batch(net, runs, n), steps // 8, per),
+        Contender("JAX vmap scan", lambda n: jax_peers.scan(net, n, runs), steps // 8, per),
     ]
     if c_peer.available():
-        by_hand = Contender("C by hand", lambda n: c_peer.descent(2, n, runs, cores), steps, runs)
+        by_hand = Contender("C by hand", lambda n: c_peer.descent(2, n, runs, CORES), steps, per)
         peers.append(by_hand)
     title = f"{runs} nets of 14 weights"
-    return Contest(title, cores, Contender("descend_many", ours, steps, runs), peers)
+    return Contest(title, CORES, Contender("descend_many", ours, steps, per), peers)
+
+
+def curves(runs: int) -> Contest:
+    """So many descents of the curve, 1000 steps each."""
+
+    def ours(steps: int) -> object:
+        starts = torch.linspace(-2, 2, runs, dtype=torch.float64)
+        return descend_many(curve, starts, 1e-3, steps=steps)
+
+    peer = Whole("NumPy, all at once", lambda n: numpy_peer.curves(runs, n), 1000)
+    title = f"{runs} descents of the curve, 1000 steps"
+    return Contest(title, CORES, Whole("descend_many", ours, 1000, CORES), [peer], whole=True)
+
+
+def trainability(points: int = 256) -> Contest:
+    """A net of 28 weights for each pair of learning rates, 1000 steps."""
+    mse = Net(4).objective()
+    one = init_weights((4, 4, 3), seed=0, dtype=torch.float32)
+
+    def ours(steps: int) -> object:
+        axis = torch.logspace(-1.5, 4, points, dtype=torch.float64)
+        rates = torch.cartesian_prod(axis, axis)
+        starts = tuple(W.expand(len(rates), *W.shape) for W in one)
+        return descend_many(mse, starts, rates, steps=steps)
+
+    def by_hand(steps: int) -> object:
+        return c_peer.descent(4, steps, points**2, CORES)
+
+    peers = [Whole("C by hand", by_hand, 1000, CORES)] if c_peer.available() else []
+    title = f"trainability map, {points**2} nets, 1000 steps"
+    contender = Whole("descend_many", ours, 1000, CORES)
+    return Contest(title, CORES, contender, peers, whole=True, warm=False)
 
 
 def one_curve() -> Contest:

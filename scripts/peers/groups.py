@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from peers import growth, whole
-from peers.contests import Contest, grid, lockstep, one_curve, single
+from peers.contests import (
+    Contest,
+    curves,
+    grid,
+    lockstep,
+    logistic_regression,
+    one_curve,
+    recording,
+    single,
+    trainability,
+)
 
 CONTESTS: dict[str, Callable[[], list[Contest]]] = {
     "single": lambda: [*single(2), *single(4)],
+    "logistic": lambda: [logistic_regression()],
+    "record": lambda: [recording(2), recording(4)],
     "lockstep": lambda: [lockstep(1024, 1600), lockstep(16384, 64)],
-    "curve": lambda: [one_curve()],
+    "curve": lambda: [one_curve(), curves(1 << 16), curves(10**6)],
+    "map": lambda: [trainability()],
     "grid": lambda: [grid()],
     "growth": growth.contests,
     "whole": whole.contests,
+    "auto": whole.choices,
     "ranks": lambda: [whole.sweep(3000), whole.sweep(10_000)],
 }

@@ -1,36 +1,45 @@
-"""How a step's cost grows with the rows of the data and with the hidden width."""
+"""How a step's cost grows with the rows of the data, their features and the hidden width."""
 
 from __future__ import annotations
 
-from gd_torch import descend, network_mse
+import torch
+
 from peers import jax_peers
-from peers.contests import Contender, Contest
-from peers.problem import RATE, ROWS, data, start
+from peers.contests import Contender, Contest, of_net
+from peers.problem import Net
 
 ROW_COUNTS = (150, 1000, 10_000, 100_000, 1_000_000)
 WIDTHS = (2, 8, 32, 128, 512, 1024, 4096)
 
+WIDE = (
+    Net(4, 150, 5000, 3, torch.float64),
+    Net(8, 1000, 784, 10, torch.float64),
+    Net(8, 5000, 100, 2, torch.float64),
+    Net(32, 1000, 784, 10, entropy=True),
+)
+"""Nets whose first product is most of the work; the last one with tanh and the cross entropy."""
+
 
 def contests() -> list[Contest]:
-    """The width at iris's 150 rows, then the rows at two hidden nodes."""
-    shapes = [(ROWS, hidden) for hidden in WIDTHS] + [(rows, 2) for rows in ROW_COUNTS[1:]]
-    return [contest(rows, hidden) for rows, hidden in shapes]
+    """The width at iris's 150 rows, the rows at two hidden nodes, then many features."""
+    nets = [*(Net(hidden) for hidden in WIDTHS), *(Net(2, rows) for rows in ROW_COUNTS[1:]), *WIDE]
+    return [contest(net) for net in nets]
 
 
-def contest(rows: int, hidden: int) -> Contest:
-    """One size: compiled steps against eager ones and against JAX."""
-    mse = network_mse(*data(rows))
+def contest(net: Net) -> Contest:
+    """One size: compiled steps against eager ones and against JAX.
 
-    def ours(stepper: str):
-        def call(steps: int) -> object:
-            options = {"learning_rate": RATE, "record": "last", "stepper": stepper}
-            return descend(mse, start(hidden), steps=steps, **options)
-
-        return call
-
-    work = rows * hidden  # a tenth of a second or so for each of them
-    eager = Contender("eager loop", ours("eager"), max(16, int(2e7 / (work + 2e4))))
-    compiled = Contender("compiled", ours("compiled"), max(16, int(1.5e8 / (work + 300))))
-    jax = Contender("JAX optax scan", lambda n: jax_peers.scan(hidden, n, rows=rows),
-                    max(16, int(6e7 / (work + 1000))))  # fmt: skip
-    return Contest(f"{rows} rows, {hidden} hidden", 1, compiled, [eager, jax], (rows, hidden))
+    Compiled steps are so many that the evaluations that verify them, log2 of the steps, are few.
+    """
+    work = net.rows * net.hidden * (net.features + 3)  # a tenth of a second or so for each of them
+    eager = Contender("eager loop", of_net(net, "eager"), max(16, int(1.5e8 / (work + 1.5e5))))
+    compiled = Contender("compiled", of_net(net, "compiled"), max(400, int(1e9 / (work + 2e3))))
+    jax = Contender("JAX optax scan", lambda n: jax_peers.scan(net, n),
+                    max(16, int(4e8 / (work + 7000))))  # fmt: skip
+    if net not in WIDE:
+        title, size = f"{net.rows} rows, {net.hidden} hidden", (net.rows, net.hidden)
+        return Contest(title, 1, compiled, [eager, jax], size)
+    digits = str(net.dtype).removeprefix("torch.")
+    cost = ", cross entropy" if net.entropy else ""
+    title = f"{net.rows} x {net.features}-{net.hidden}-{net.outputs}, {digits}{cost}"
+    return Contest(title, 1, compiled, [eager, jax])

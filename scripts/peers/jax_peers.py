@@ -1,51 +1,42 @@
-"""JAX: optax and scan as its users write it, and the same with the layout transposed by hand."""
+"""JAX with optax and scan, as its users write it."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 import jax
 import jax.numpy as jnp
 import optax
+import torch
 
-from peers.problem import RATE, ROWS, data, start
+from peers.problem import RATE, Net, data, logistic, start
 
 
-def _mse(rows):
-    X, Y = (jnp.asarray(part.numpy()) for part in data(rows))
+def _cost(net: Net):
+    X, Y = (jnp.asarray(part.numpy()) for part in data(net))
 
     def mse(weights):
         P = jax.nn.sigmoid(jax.nn.sigmoid(X @ weights[0]) @ weights[1])
         return ((P - Y) ** 2).mean()
 
-    return mse
+    def entropy(weights):
+        return optax.softmax_cross_entropy(jnp.tanh(X @ weights[0]) @ weights[1], Y).mean()
+
+    return entropy if net.entropy else mse
 
 
-def _product(W, H):  # (i, o), (i, n) -> (o, n)
-    return W.T @ H
-
-
-def _sums(W, H):
-    return (W[:, :, None] * H[:, None, :]).sum(0)
-
-
-def _mse_transposed(product, rows):
-    """Samples along the last axis."""
-    X, Y = (jnp.asarray(part.numpy().T.copy()) for part in data(rows))
-
-    def mse(weights):
-        P = jax.nn.sigmoid(product(weights[1], jax.nn.sigmoid(product(weights[0], X))))
-        return ((P - Y) ** 2).mean()
-
-    return mse
+def _logistic_cost(weights):
+    X, y = (jnp.asarray(part.numpy()) for part in logistic())
+    return optax.sigmoid_binary_cross_entropy(X @ weights, y).mean()
 
 
 @functools.cache
-def _scan(layout: str, many: bool, rows: int):
-    products = {"transposed": _product, "sums": _sums}
-    mse = _mse_transposed(products[layout], rows) if layout in products else _mse(rows)
+def _descent(net: Net | None, many: bool):
+    """All steps in one loop, compiled once per number of steps."""
     sgd = optax.sgd(RATE)
-    slope = jax.vmap(jax.grad(mse)) if many else jax.grad(mse)
+    slope = jax.grad(_logistic_cost if net is None else _cost(net))
+    slope = jax.vmap(slope) if many else slope
 
     @functools.partial(jax.jit, static_argnums=1)
     def run(weights, steps):
@@ -59,7 +50,14 @@ def _scan(layout: str, many: bool, rows: int):
     return run
 
 
-def scan(hidden: int, steps: int, *, layout: str = "as written", runs: int = 0, rows: int = ROWS):
-    """The final weights; the layout may be "transposed", or transposed with products as "sums"."""
-    weights = tuple(jnp.asarray(W.numpy()) for W in start(hidden, runs))
-    return jax.block_until_ready(_scan(layout, runs > 0, rows)(weights, steps))
+def scan(net: Net, steps: int, runs: int = 0):
+    """The final weights of a net, or of many."""
+    wide = jax.enable_x64(True) if net.dtype == torch.float64 else contextlib.nullcontext()
+    with wide:
+        weights = tuple(jnp.asarray(W.numpy()) for W in start(net, runs))
+        return jax.block_until_ready(_descent(net, runs > 0)(weights, steps))
+
+
+def logistic_scan(steps: int):
+    """The final weights of the logistic regression."""
+    return jax.block_until_ready(_descent(None, False)(jnp.zeros(20), steps))

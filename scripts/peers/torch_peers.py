@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gd_torch import network_mse
-from peers.problem import RATE, data, start
+from peers.problem import RATE, Net, data, start
 
 
-def optimiser(hidden: int, steps: int) -> tuple[Tensor, ...]:
+def optimiser(net: Net, steps: int) -> tuple[Tensor, ...]:
     """torch.optim.SGD and backward()."""
-    mse = network_mse(*data())
-    weights = [W.clone().requires_grad_() for W in start(hidden)]
+    mse = net.objective()
+    weights = [W.clone().requires_grad_() for W in start(net)]
     sgd = torch.optim.SGD(weights, lr=RATE)
     for _ in range(steps):
         sgd.zero_grad()
@@ -21,10 +20,10 @@ def optimiser(hidden: int, steps: int) -> tuple[Tensor, ...]:
     return tuple(W.detach() for W in weights)
 
 
-def batch(hidden: int, runs: int, steps: int) -> tuple[Tensor, ...]:
+def batch(net: Net, runs: int, steps: int) -> tuple[Tensor, ...]:
     """All nets in one eager batch of matrix products."""
-    X, Y = data()
-    weights = [W.clone().requires_grad_() for W in start(hidden, runs)]
+    X, Y = data(net)
+    weights = [W.clone().requires_grad_() for W in start(net, runs)]
     for _ in range(steps):
         P = torch.sigmoid(torch.sigmoid(X @ weights[0]) @ weights[1])
         loss = ((P - Y) ** 2).mean((1, 2)).sum()

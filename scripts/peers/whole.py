@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -14,18 +15,44 @@ from pathlib import Path
 from peers.contests import Contender, Contest
 
 HERE = Path(__file__).parent
-STEPS = (1000, 10_000, 30_000, 100_000, 1_000_000)
+STEPS = (1000, 30_000, 100_000, 1_000_000)
+AUTO_STEPS = (100, 300, 1000, 3000, 10_000, 30_000)
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
-LONGEST = 100_000
-"""Steps up to which the eager loops take part: ten times more would take minutes each time."""
+SWEEP = ["--seeds", "4096", "--rates", "1", "--quiet", "--steps"]
+"""A sweep of 4096 nets of 14 weights, of four parts."""
+
+TRAIN = [str(HERE.parent / "train.py"), "--dtype", "float32", "--learning-rate", "0.5", "--steps"]
+USER = [str(HERE / "user_net.py")]
+JAX = [str(HERE / "jax_net.py")]
+
+KEEP_ALL = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+"""Without these JAX keeps only what takes a second to compile."""
+
+
+KEPT = tempfile.TemporaryDirectory(prefix="gd_torch-benchmark-")
+"""Of caches that are filled while the benchmark runs."""
 
 
 @dataclass(frozen=True)
-class Whole(Contender):
-    """A process; its time is all of it."""
+class Process(Contender):
+    """A process; its time is the processor time of all of it, its children's too."""
+
+    def seconds_a_step(self) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.call(self.steps)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@dataclass(frozen=True)
+class Waited(Contender):
+    """A process; its time is that of the clock, for work that processes share."""
 
     def seconds_a_step(self) -> float:
         begin = time.perf_counter()
@@ -33,19 +60,62 @@ class Whole(Contender):
         return time.perf_counter() - begin
 
 
-SWEEP = ["--seeds", "4096", "--rates", "1", "--quiet", "--steps"]
-"""A sweep of 4096 nets of 14 weights, of four parts."""
-
-
 def contests() -> list[Contest]:
-    """The 28-weight net; every compiled step in a cache of its own, empty or filled."""
-    return [contest(steps, cold) for cold in (True, False) for steps in STEPS]
+    """The 28-weight net; all caches empty or filled."""
+    ways = [("train.py", TRAIN), ("a user's script", USER)]
+    return [contest(*way, n, cold) for way in ways for cold in (True, False) for n in STEPS]
+
+
+def contest(title: str, script: list[str], steps: int, cold: bool) -> Contest:
+    """Ours against JAX as shipped, which keeps nothing, and with its cache on disk."""
+    if cold:
+        ours = functools.partial(process, script, [], None, {})
+        kept = functools.partial(process, JAX, [], None, KEEP_ALL)
+    else:
+        ours = functools.partial(process, script, [], KEPT.name, {})
+        kept = functools.partial(process, JAX, [], KEPT.name, KEEP_ALL)
+    peers = [
+        Process("JAX as shipped", functools.partial(process, JAX, [], None, {}), steps),
+        Process("JAX, cache switched on", kept, steps),
+    ]
+    caches = "caches empty" if cold else "caches filled"
+    title = f"{title}, {steps} steps, {caches}"
+    return Contest(title, 1, Process("gd_torch", ours, steps), peers, whole=True, warm=not cold)
+
+
+def choices() -> list[Contest]:
+    """What "auto" chooses against both steppers, by a user's script."""
+    found = []
+    for cold in (True, False):
+        for steps in AUTO_STEPS:
+            cache = None if cold else KEPT.name
+            auto, eager, compiled = (
+                Process(way, functools.partial(process, USER, [way], cache, {}), steps)
+                for way in ("auto", "eager", "compiled")
+            )
+            caches = "cache empty" if cold else "cache filled"
+            title = f"{steps} steps, {caches}"
+            found.append(Contest(title, 1, auto, [eager, compiled], whole=True, warm=not cold))
+    return found
+
+
+def process(
+    script: list[str], more: list[str], cache: str | None, settings: dict[str, str], steps: int
+) -> None:
+    """Run a script; without a ``cache`` all caches are in an empty directory."""
+    with tempfile.TemporaryDirectory() as empty:
+        place = Path(cache or empty)
+        environment = ALONE | settings | {"GD_TORCH_CACHE": str(place / "gd_torch")}
+        if settings:
+            environment["JAX_COMPILATION_CACHE_DIR"] = str(place / "jax")
+        command = [sys.executable, *script, str(steps), *more]
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=600)
 
 
 def sweep(steps: int) -> Contest:
     """The runs of a sweep shared by two processes, against one; a thread each."""
-    two = Whole("torchrun, 2 processes", functools.partial(swept, TORCHRUN), steps)
-    one = Whole("1 process", functools.partial(swept, []), steps)
+    two = Waited("torchrun, 2 processes", functools.partial(swept, TORCHRUN), steps)
+    one = Waited("1 process", functools.partial(swept, []), steps)
     return Contest(f"sweep.py, 4096 nets, {steps} steps", 1, two, [one], whole=True)
 
 
@@ -53,25 +123,3 @@ def swept(launcher: list[str], steps: int) -> None:
     """The whole of sweep.py."""
     command = [sys.executable, *launcher, str(HERE.parent / "sweep.py"), *SWEEP, str(steps)]
     subprocess.run(command, check=True, env=ALONE, capture_output=True, timeout=600)
-
-
-def contest(steps: int, cold: bool) -> Contest:
-    """Ours is "auto"; among its peers are our other steppers."""
-    peers = [Whole("compiled", functools.partial(process, "net.py", "compiled", cold), steps)]
-    if steps <= LONGEST:
-        peers += [
-            Whole("eager loop", functools.partial(process, "net.py", "eager", cold), steps),
-            Whole("torch.optim.SGD", functools.partial(process, "net.py", "sgd", cold), steps),
-        ]
-    peers.append(Whole("JAX optax scan", functools.partial(process, "jax_net.py", "", cold), steps))
-    ours = Whole("auto", functools.partial(process, "net.py", "auto", cold), steps)
-    kept = "nothing kept from before" if cold else "compiled before"
-    return Contest(f"{steps} steps as a process, {kept}", 1, ours, peers, whole=True, warm=not cold)
-
-
-def process(script: str, mode: str, cold: bool, steps: int) -> None:
-    """Run one of the scripts beside this one."""
-    with tempfile.TemporaryDirectory() as empty:
-        environment = ALONE | ({"TORCHINDUCTOR_CACHE_DIR": empty} if cold else {})
-        command = [sys.executable, str(HERE / script), str(steps), *([mode] if mode else [])]
-        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=600)

@@ -205,8 +205,8 @@ def test_an_objective_that_edits_its_argument_edits_a_copy(stepper):
             w.copy_(w.relu())
         return (w + 1).square().sum()
 
-    warned = pytest.warns(RuntimeWarning, match="edits a weight") if stepper == "compiled" else None
-    with warned or contextlib.nullcontext():
+    warned = pytest.warns(RuntimeWarning, match="edits a weight")
+    with warned if stepper == "compiled" else contextlib.nullcontext():
         runs = descend_many(projected, starts, 0.1, steps=3, stepper=stepper)
     assert torch.equal(starts, before)
     assert_each_is_the_run_alone(projected, (starts,), 0.1, runs, steps=3)

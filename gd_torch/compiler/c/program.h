@@ -26,6 +26,17 @@ FN T product_of(const V *x) {
     for (int h = 0; h < H; h++) for (int i = 0; i < LANES; i++) p *= x[h][i];
     return p;
 }
+/* The least number that is not below a bound: x < bound if and only if x < it. */
+static __attribute__((unused)) T least_not_below(double bound) {
+    T near = (T)bound;
+    if ((double)near < bound) {
+        J bits;
+        __builtin_memcpy(&bits, &near, sizeof near);
+        bits += near < 0 ? -1 : 1;
+        __builtin_memcpy(&near, &bits, sizeof near);
+    }
+    return near;
+}
 /* The Euclidean norm; by way of the largest entry where a square could leave the range. */
 static __attribute__((unused)) T norm_of(const T *g, long count) {
     V sums[H];

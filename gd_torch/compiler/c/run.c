@@ -15,7 +15,7 @@ __attribute__((visibility("default"))) void run(
     T LOCAL(w), LOCAL(g), LOCAL(m);
     T loss, norm = 0;
     long long step = r->step, code;
-    const T tolerance = (T)r->tolerance;
+    const T tolerance = least_not_below(r->tolerance);
     for (long i = 0; i < COUNT; i++) w[i] = r->weights[i];
     for (;;) {
         loss = evaluate(w, g, data, uni, sca, tab, work);
@@ -54,10 +54,11 @@ __attribute__((visibility("default"))) void run(
     r->loss = loss;
 }
 
-/* Runs first to end - 1, each to its own end. */
+/* Runs first to end - 1 that have not stopped, each to its own end or limit. */
 __attribute__((visibility("default"))) void run_many(
     Run *runs, long first, long end,
     const T *data, const T *uni, const T *sca, const int *tab, T *work
 ) {
-    for (long i = first; i < end; i++) run(runs + i, data, uni, sca, tab, work);
+    for (long i = first; i < end; i++)
+        if (!runs[i].code || runs[i].code == STEPS) run(runs + i, data, uni, sca, tab, work);
 }

@@ -1,16 +1,18 @@
 /* Independent runs first to end - 1, as the lanes of vectors; a block ends with its last run.
-   weights and rates: COUNT rows of `padded` runs; steps, codes, losses, norms: one per run. */
+   weights, rates and partials: COUNT rows of `padded` runs; steps, codes, losses, norms: one per run. */
 __attribute__((visibility("default"))) void run_lanes(
-    T *weights, const T *rates, J *steps, J *codes, T *losses, T *norms,
+    T *weights, const T *rates, T *partials, J *steps, J *codes, T *losses, T *norms,
     long first, long end, long padded, long limit, double tolerance_,
     const T *uni, const T *sca, const int *tab
 ) {
-    const T tolerance = (T)tolerance_;
+    const T tolerance = least_not_below(tolerance_);
     for (long c = first; c < end; c += U * H * LANES) {
-        V w[COUNT * U * H], r[COUNT * U * H], g[COUNT * U * H], loss[U * H], l[U * H], norm[U * H];
+        V w[COUNT * U * H], r[COUNT * U * H], g[COUNT * U * H], last[COUNT * U * H];
+        V loss[U * H], l[U * H], norm[U * H];
         I code[U * H], made[U * H];
         for (long i = 0; i < COUNT; i++)
             for (int u = 0; u < U * H; u++) {
+                last[i * U * H + u] = K(0);
                 w[i * U * H + u] = *(const VU *)(weights + i * padded + c + u * LANES);
                 r[i * U * H + u] = *(const VU *)(rates + i * padded + c + u * LANES);
             }
@@ -52,6 +54,11 @@ __attribute__((visibility("default"))) void run_lanes(
                 I alive = code[u] == 0;
                 loss[u] = SEL(alive, l[u], loss[u]);
                 norm[u] = SEL(alive, n, norm[u]);
+                if (any(alive & (now != 0)))
+                    for (long i = 0; i < COUNT; i++) {
+                        const long k = i * U * H + u;
+                        last[k] = SEL(alive & (now != 0), g[k], last[k]);
+                    }
                 code[u] |= alive & now;
                 alive = code[u] == 0;
                 made[u] -= alive;
@@ -64,8 +71,10 @@ __attribute__((visibility("default"))) void run_lanes(
             if (!any(left)) break;
         }
         for (long i = 0; i < COUNT; i++)
-            for (int u = 0; u < U * H; u++)
+            for (int u = 0; u < U * H; u++) {
                 *(VU *)(weights + i * padded + c + u * LANES) = w[i * U * H + u];
+                *(VU *)(partials + i * padded + c + u * LANES) = last[i * U * H + u];
+            }
         for (int u = 0; u < U * H; u++) {
             *(IU *)(steps + c + u * LANES) = made[u];
             *(IU *)(codes + c + u * LANES) = code[u];

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from gd_torch.compiler.lowering import RULES, aten
+from gd_torch.compiler.registry import RULES, aten
 from gd_torch.compiler.rules import (  # noqa: F401
     activations,
+    arithmetic,
+    assembly,
+    creation,
     indexing,
     losses,
-    pointwise,
+    norms,
+    piecewise,
     products,
     reductions,
+    scattering,
+    selection,
+    softmax,
 )
 
 

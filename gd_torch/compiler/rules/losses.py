@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.graph import View
-from gd_torch.compiler.lowering import Lowering, Operand, aten, rule
-from gd_torch.compiler.rules.reductions import indices
+from gd_torch.compiler.lowering import Lowering
+from gd_torch.compiler.registry import Operand, aten, rule
+from gd_torch.compiler.rules.axes import indices
+from gd_torch.compiler.views import View
 
 NONE, MEAN, SUM = 0, 1, 2
 """How torch numbers the reductions of a loss."""
@@ -23,169 +25,165 @@ def reduced(view: View, reduction: int) -> View:
     return view.mean() if reduction == MEAN else view.sum()
 
 
-def spread(L: Lowering, g: Operand, like: View, reduction: int) -> View:
+def spread(lowering: Lowering, g: Operand, like: View, reduction: int) -> View:
     """The partial along each entry of a reduced loss."""
-    grad = L.number(g)
+    grad = lowering.number(g)
     if reduction == MEAN:
-        count = 1
-        for size in like.shape:
-            count *= size
-        grad = grad / float(count)
+        grad = grad / float(math.prod(like.shape))
     return grad.expand(like.shape)
 
 
 @rule(aten.mse_loss.default)
-def _mse(L: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN) -> View:
-    d = L.number(x) - L.number(y)
+def _mse(lowering: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN) -> View:
+    d = lowering.number(x) - lowering.number(y)
     return reduced(d * d, reduction)
 
 
 @rule(aten.mse_loss_backward.default)
 def _mse_backward(
-    L: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int
+    lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int
 ) -> View:
-    d = L.number(x) - L.number(y)
-    return 2.0 * d * spread(L, g, d, reduction)
+    d = lowering.number(x) - lowering.number(y)
+    return 2.0 * d * spread(lowering, g, d, reduction)
 
 
 @rule(aten.huber_loss.default)
 def _huber(
-    L: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN, delta: float = 1.0
+    lowering: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN, delta: float = 1.0
 ) -> View:
-    size = (L.number(x) - L.number(y)).apply("abs")
+    size = (lowering.number(x) - lowering.number(y)).apply("abs")
     value = (size < delta).where(0.5 * (size * size), float(delta) * (size - 0.5 * float(delta)))
     return reduced(value, reduction)
 
 
 @rule(aten.huber_loss_backward.default)
 def _huber_backward(
-    L: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int, delta: float
+    lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int, delta: float
 ) -> View:
-    d, delta = L.number(x) - L.number(y), float(delta)
-    grad = spread(L, g, d, reduction)
+    d, delta = lowering.number(x) - lowering.number(y), float(delta)
+    grad = spread(lowering, g, d, reduction)
     inner = (d >= delta).where(grad * delta, d * grad)
     return (d <= -delta).where(-grad * delta, inner)
 
 
 @rule(aten.smooth_l1_loss.default)
 def _smooth_l1(
-    L: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN, beta: float = 1.0
+    lowering: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN, beta: float = 1.0
 ) -> View:
-    size = (L.number(x) - L.number(y)).apply("abs")
+    size = (lowering.number(x) - lowering.number(y)).apply("abs")
     value = (size < beta).where(0.5 * (size * size) / float(beta), size - 0.5 * float(beta))
     return reduced(value, reduction)
 
 
 @rule(aten.smooth_l1_loss_backward.default)
 def _smooth_l1_backward(
-    L: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int, beta: float
+    lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int, beta: float
 ) -> View:
-    d, beta = L.number(x) - L.number(y), float(beta)
-    grad = spread(L, g, d, reduction)
+    d, beta = lowering.number(x) - lowering.number(y), float(beta)
+    grad = spread(lowering, g, d, reduction)
     inner = (d >= beta).where(grad, d * grad / beta)
     return (d <= -beta).where(-grad, inner)
 
 
 @rule(aten.binary_cross_entropy.default)
 def _bce(
-    L: Lowering, out: Any, x: Operand, y: Operand, weight: Operand | None = None,
+    lowering: Lowering, out: Any, x: Operand, y: Operand, weight: Operand | None = None,
     reduction: int = MEAN,
 ) -> View:  # fmt: skip
-    p, t = L.number(x), L.number(y)
+    p, t = lowering.number(x), lowering.number(y)
     value = (t - 1.0) * (-p).apply("log1p").apply("max", -100.0)
     value = value - t * p.apply("log").apply("max", -100.0)
-    return reduced(value if weight is None else value * L.number(weight), reduction)
+    return reduced(value if weight is None else value * lowering.number(weight), reduction)
 
 
 @rule(aten.binary_cross_entropy_backward.default)
 def _bce_backward(
-    L: Lowering, out: Any, g: Operand, x: Operand, y: Operand, weight: Operand | None = None,
+    lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, weight: Operand | None = None,
     reduction: int = MEAN,
 ) -> View:  # fmt: skip
-    p, t = L.number(x), L.number(y)
-    slope = spread(L, g, p, reduction) * (p - t) / ((1.0 - p) * p).apply("max", 1e-12)
-    return slope if weight is None else slope * L.number(weight)
+    p, t = lowering.number(x), lowering.number(y)
+    slope = spread(lowering, g, p, reduction) * (p - t) / ((1.0 - p) * p).apply("max", 1e-12)
+    return slope if weight is None else slope * lowering.number(weight)
 
 
 @rule(aten.binary_cross_entropy_with_logits.default)
 def _bce_logits(
-    L: Lowering, out: Any, x: Operand, y: Operand, weight: Operand | None = None,
+    lowering: Lowering, out: Any, x: Operand, y: Operand, weight: Operand | None = None,
     pos_weight: Operand | None = None, reduction: int = MEAN,
 ) -> View:  # fmt: skip
-    z, t = L.number(x), L.number(y)
+    z, t = lowering.number(x), lowering.number(y)
     log_sigmoid = z.apply("min", 0.0) - (-z.apply("abs")).apply("exp").apply("log1p")
     if pos_weight is None:
         value = (1.0 - t) * z - log_sigmoid
     else:
-        value = (1.0 - t) * z - ((L.number(pos_weight) - 1.0) * t + 1.0) * log_sigmoid
-    return reduced(value if weight is None else value * L.number(weight), reduction)
+        value = (1.0 - t) * z - ((lowering.number(pos_weight) - 1.0) * t + 1.0) * log_sigmoid
+    return reduced(value if weight is None else value * lowering.number(weight), reduction)
 
 
 @rule(aten.soft_margin_loss.default)
-def _soft_margin(L: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN) -> View:
-    value = (-(L.number(x) * L.number(y))).apply("exp").apply("log1p")
+def _soft_margin(
+    lowering: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN
+) -> View:
+    value = (-(lowering.number(x) * lowering.number(y))).apply("exp").apply("log1p")
     return reduced(value, reduction)
 
 
 @rule(aten.soft_margin_loss_backward.default)
 def _soft_margin_backward(
-    L: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int
+    lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int
 ) -> View:
-    z, t = L.number(x), L.number(y)
+    z, t = lowering.number(x), lowering.number(y)
     e = (-(z * t)).apply("exp")
-    return -t * e * spread(L, g, z, reduction) / (e + 1.0)
+    return -t * e * spread(lowering, g, z, reduction) / (e + 1.0)
 
 
-# ---------------------------------------------------------------- negative log likelihood
-
-
-def _hits(L: Lowering, shape: tuple[int, ...], target: Tensor) -> View:
+def _hits(lowering: Lowering, shape: tuple[int, ...], target: Tensor) -> View:
     """Where the class axis (the last) is the target's class, as a mask."""
-    index = indices(L.graph, shape, len(shape) - 1)
-    return L.number(target).unsqueeze(-1).expand(shape).equals(index)
+    index = indices(lowering.graph, shape, len(shape) - 1)
+    return lowering.number(target).unsqueeze(-1).expand(shape).equals(index)
 
 
 def _row_weights(
-    L: Lowering, classes: int, target: Tensor, weight: Operand | None, ignore: int
+    lowering: Lowering, classes: int, target: Tensor, weight: Operand | None, ignore: int
 ) -> tuple[View, View]:
     """The weight of each row, that of its target or 0 where it is ignored, and their sum."""
     if isinstance(weight, Tensor):
-        one = L.values(weight)
+        one = lowering.values(weight)
     else:
-        one = torch.ones(classes, dtype=L.dtype)
+        one = torch.ones(classes, dtype=lowering.dtype)
     rows = torch.where(target == ignore, 0.0, one[target.clamp(0, classes - 1)])
-    return L.number(rows), L.number(rows.sum())
+    return lowering.number(rows), lowering.number(rows.sum())
 
 
 @rule(aten.nll_loss_forward.default)
 def _nll(
-    L: Lowering, out: Any, x: Operand, target: Tensor, weight: Operand | None, reduction: int,
-    ignore_index: int,
+    lowering: Lowering, out: Any, x: Operand, target: Tensor, weight: Operand | None,
+    reduction: int, ignore_index: int,
 ) -> Any:  # fmt: skip
-    view, target = L.number(x), L.values(target)
-    weights, total = _row_weights(L, view.shape[-1], target, weight, ignore_index)
-    value = -(_hits(L, view.shape, target).where(view, 0.0).sum([-1]) * weights)
+    view, target = lowering.number(x), lowering.values(target)
+    weights, total = _row_weights(lowering, view.shape[-1], target, weight, ignore_index)
+    value = -(_hits(lowering, view.shape, target).where(view, 0.0).sum([-1]) * weights)
     if reduction == NONE:
-        return value, L.graph.number(0.0)
+        return value, lowering.graph.number(0.0)
     loss = value.sum()
     return (loss / total if reduction == MEAN else loss), total
 
 
 @rule(aten.nll_loss_backward.default)
 def _nll_backward(
-    L: Lowering, out: Any, g: Operand, x: Operand, target: Tensor, weight: Operand | None,
+    lowering: Lowering, out: Any, g: Operand, x: Operand, target: Tensor, weight: Operand | None,
     reduction: int, ignore_index: int, total: Operand,
 ) -> View:  # fmt: skip
-    view, grad, target = L.number(x), L.number(g), L.values(target)
-    weights, total_weight = _row_weights(L, view.shape[-1], target, weight, ignore_index)
+    view, grad, target = lowering.number(x), lowering.number(g), lowering.values(target)
+    weights, total_weight = _row_weights(lowering, view.shape[-1], target, weight, ignore_index)
     if reduction == MEAN:
         grad = grad / total_weight
     row = -(weights * grad)
     if row.shape:
         row = row.unsqueeze(-1)
-    return _hits(L, view.shape, target).where(row.expand(view.shape), 0.0)
+    return _hits(lowering, view.shape, target).where(row.expand(view.shape), 0.0)
 
 
 @rule(aten.nll_loss2d_forward.default)
-def _nll2d(L: Lowering, out: Any, *arguments: Any) -> Any:
+def _nll2d(lowering: Lowering, out: Any, *arguments: Any) -> Any:
     raise Unsupported("the two-dimensional nll_loss has no compiled form")

@@ -24,9 +24,9 @@ from typing import Any
 
 import torch
 
+from gd_torch.compiler.side_effects import code_state, object_state, stream_state
 from gd_torch.compiler.side_effects.memory_checksum import random_tokens
 from gd_torch.compiler.side_effects.state_walk import Handler, Record, Token, Walk, path_of
-from gd_torch.compiler.side_effects import code_state, object_state, stream_state
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ import sys
 from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
+from gd_torch.compiler.side_effects import hidden_names
 from gd_torch.compiler.side_effects.code_names import (
     LIBRARIES,
     CodeNames,
@@ -15,7 +16,6 @@ from gd_torch.compiler.side_effects.code_names import (
 )
 from gd_torch.compiler.side_effects.memory_checksum import Identity
 from gd_torch.compiler.side_effects.state_walk import Named, Token, Walk
-from gd_torch.compiler.side_effects import hidden_names
 
 IMPLICIT = frozenset(["forward", "backward", "setup_context", "jvp", "vmap"])
 """Methods that torch calls without their being named."""

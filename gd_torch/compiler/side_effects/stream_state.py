@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from gd_torch.compiler.side_effects import hidden_names
 from gd_torch.compiler.side_effects.memory_checksum import Identity, buffer_token, generator_token
 from gd_torch.compiler.side_effects.state_walk import Token, Walk
-from gd_torch.compiler.side_effects import hidden_names
 
 
 def file_state(walk: Walk, file: Any, _index: int) -> Token:

@@ -1,0 +1,216 @@
+"""Large products, computed in blocks of sums that fit the registers.
+
+A "dot" whose result has rows (:meth:`BlockedProduct._sums_of_block`) adds many products for each
+row; a block is some entries times some vectors of rows. A "dot" over rows
+(:meth:`BlockedProduct._row_sums_of_block`) has many sums; a block is some pairs of entries.
+Each factor of a block is read once. The order in which terms are added to a sum depends on none of
+the constants below.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from gd_torch.compiler.access import Access, Context
+from gd_torch.compiler.kernels import Placed
+
+MAX_SUMS = 12
+"""Sums that a block of a product holds in registers, at most."""
+
+BLOCK_TERMS = 64
+"""Terms of a long product that are added before the next block of entries, so that they are read
+from the nearest cache."""
+
+Offsets = tuple[tuple[str, int], ...]
+"""(loop, count): a block holds ``count`` indices of that loop, beginning with its own."""
+
+
+class BlockedProduct:
+    """C text of one large product.
+
+    Args:
+        placed: a "dot" with a row axis. access: of the program.
+    """
+
+    def __init__(self, placed: Placed, access: Access) -> None:
+        self.placed, self.access = placed, access
+        self.sizes = placed.loop_sizes
+        self.names = [f"a{i}" for i in range(len(self.sizes))]
+        self.inner = [f"k{i}" for i in range(len(placed.inner))]
+        axes = 2 if placed.sums_rows else 1  # the last loops are cut into blocks
+        self.first_cut = max(0, len(self.sizes) - axes)
+        self.lengths = self._lengths()
+        self.terms = placed.inner_sizes
+        self.cuts_terms = self._cuts_terms()
+
+    def lines(self) -> list[str]:
+        """The whole product."""
+        lines = [
+            f"  for (int {name} = 0; {name} < {size}; {name}++) {{"
+            for name, size in zip(self.names, self.sizes[: self.first_cut], strict=False)
+        ]
+        if not self.placed.sums_rows:
+            lines.append(f"  for (int u = 0; u < U * H; u += {self._vectors()}) {{")
+        if self.cuts_terms:
+            terms = self.terms[0]
+            lines += [
+                f"  for (int k = 0; k < {terms}; k += {BLOCK_TERMS}) {{",
+                f"  const int end = k + {BLOCK_TERMS} < {terms} ? k + {BLOCK_TERMS} : {terms};",
+            ]
+        opened = self.first_cut + (not self.placed.sums_rows) + self.cuts_terms
+        return [*lines, *self._blocks(self.first_cut, ()), *["  }"] * opened]
+
+    def _blocks(self, loop: int, offsets: Offsets) -> list[str]:
+        """Loops over whole blocks of each axis that is cut, and over what is left of it."""
+        if loop == len(self.sizes):
+            over_rows = self.placed.sums_rows
+            return self._row_sums_of_block(offsets) if over_rows else self._sums_of_block(offsets)
+        name, size = self.names[loop], self.sizes[loop]
+        length = self.lengths[loop - self.first_cut]
+        whole = size // length * length
+        lines = []
+        for first, end, step in ((0, whole, length), (whole, size, size - whole)):
+            if first < end:
+                lines += [
+                    f"  for (int {name} = {first}; {name} < {end}; {name} += {step}) {{",
+                    *self._blocks(loop + 1, (*offsets, (name, step))),
+                    "  }",
+                ]
+        return lines
+
+    # ------------------------------------------------ sizes of blocks
+
+    def _tile(self) -> int:
+        """Vectors of a tile."""
+        sizes, row_axis = self.placed.statement.sizes, self.placed.row_axis
+        return self.access.schedule.tiles.vectors(sizes[row_axis or 0])
+
+    def _lengths(self) -> list[int]:
+        """How many indices of each axis that is cut a block has."""
+        if self.placed.sums_rows:
+            wanted = [3, 4] if len(self.sizes) > 1 else [8]
+        else:
+            wanted = [3 if self._tile() % 4 == 0 else 6]
+        cut = self.sizes[self.first_cut :]
+        return [min(size, most) for size, most in zip(cut, wanted, strict=False)]
+
+    def _cuts_terms(self) -> bool:
+        """Whether the terms are added some at a time, for several blocks of entries in turn."""
+        if self.placed.sums_rows or len(self.terms) != 1:
+            return False
+        in_tile = self.access.storage(self.placed).where == "tile"
+        return in_tile and self.terms[0] > BLOCK_TERMS and len(self.sizes) > 0
+
+    def _vectors(self) -> int:
+        """How many vectors of rows a block has: a divisor of the tile."""
+        tile = self._tile()
+        most = max(1, MAX_SUMS // math.prod(self.lengths))
+        return max(d for d in range(1, tile + 1) if tile % d == 0 and d <= most)
+
+    # ------------------------------------------------ one block
+
+    def _context(self, shift: dict[str, int], inner: Sequence[str]) -> tuple[Context, list[str]]:
+        """The statement at one entry of a block, and the names of its loops there."""
+        moved = [f"({name} + {shift[name]})" if shift.get(name) else name for name in self.names]
+        return Context.of(self.placed, moved, inner), moved
+
+    def _sums_of_block(self, offsets: Offsets) -> list[str]:
+        """Sums of products for some entries and some vectors of rows."""
+        factors: dict[str, str] = {}
+        products: list[str] = []
+        stores: list[str] = []
+        for shift in _shifts(offsets):
+            context, _ = self._context(shift, self.inner)
+            for vector in range(self._vectors()):
+                total = f"q{len(products)}"
+                given = [
+                    _at_vector(self.access.operand(view, context, True), vector)
+                    for view in self.placed.statement.arguments
+                ]
+                products.append(_product(total, given, factors))
+                stores.append(_at_vector(self.access.store(context, total), vector))
+        totals = [f"q{i}" for i in range(len(products))]
+        return [
+            f"    V {', '.join(f'{total} = K(0)' for total in totals)};",
+            *self._earlier_terms(totals, stores),
+            f"    {self._loops_over_terms()} {{",
+            *(f"      {line}" for line in _declarations(factors, products)),
+            *(f"      {line}" for line in products),
+            "    }",
+            *(f"    {line}" for line in stores),
+        ]
+
+    def _earlier_terms(self, totals: Sequence[str], stores: Sequence[str]) -> list[str]:
+        """Go on with the sums of earlier terms, where the terms are added some at a time."""
+        if not self.cuts_terms:
+            return []
+        places = [store.split(" = ")[0] for store in stores]
+        loads = [f"{total} = {place};" for total, place in zip(totals, places, strict=True)]
+        return ["    if (k) {", *(f"      {line}" for line in loads), "    }"]
+
+    def _loops_over_terms(self) -> str:
+        """The loops within a block of entries and vectors of rows."""
+        if self.cuts_terms:
+            return "for (int k0 = k; k0 < end; k0++)"
+        return " ".join(
+            f"for (int {name} = 0; {name} < {size}; {name}++)"
+            for name, size in zip(self.inner, self.terms, strict=True)
+        )
+
+    def _row_sums_of_block(self, offsets: Offsets) -> list[str]:
+        """Sums of products over rows for some pairs of entries."""
+        number = self.access.storage(self.placed).number
+        factors: dict[str, str] = {}
+        loads: list[str] = []
+        products: list[str] = []
+        stores: list[str] = []
+        for shift in _shifts(offsets):
+            context, moved = self._context(shift, [])
+            given = [
+                self.access.operand(view, context, True) for view in self.placed.statement.arguments
+            ]
+            place = f"s{number}[({self.access.entry_of_sum(self.placed, moved)}) * H + h]"
+            total = f"q{len(loads)}"
+            loads.append(f"V {total} = {place};")
+            products.append(_product(total, given, factors))
+            stores.append(f"{place} = {total};")
+        return [
+            "    for (int h = 0; h < H; h++) {",
+            *(f"      {line}" for line in loads),
+            "      for (int u = h; u < U * H; u += H) {",
+            *(f"        {line}" for line in _declarations(factors, products)),
+            *(f"        {line}" for line in products),
+            "      }",
+            *(f"      {line}" for line in stores),
+            "    }",
+        ]
+
+
+def _product(total: str, given: Sequence[str], factors: dict[str, str]) -> str:
+    """Add one product; its factors become variables, equal ones the same variable."""
+    left, right = (factors.setdefault(text, f"y{len(factors)}") for text in given)
+    return f"{total} = vfma({left}, {right}, {total});"
+
+
+def _declarations(factors: dict[str, str], products: Sequence[str]) -> list[str]:
+    """The variables of factors; kept in a register where used again, which compilers undo."""
+    text, lines = " ".join(products), []
+    for value, name in factors.items():
+        again = len(re.findall(rf"\b{name}\b", text)) > 1
+        lines.append(f"V {name} = {value};" + (f" HOLD({name});" if again else ""))
+    return lines
+
+
+def _shifts(offsets: Offsets) -> list[dict[str, int]]:
+    """All steps within a block, as loop -> step."""
+    found: list[dict[str, int]] = [{}]
+    for name, count in offsets:
+        found = [{**shift, name: i} for shift in found for i in range(count)]
+    return found
+
+
+def _at_vector(text: str, vector: int) -> str:
+    """The same C text for the vector ``u + vector`` of the tile."""
+    return re.sub(r"\bu\b", f"(u + {vector})", text) if vector else text

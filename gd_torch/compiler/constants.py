@@ -1,0 +1,65 @@
+"""Tensors that do not depend on the weights, as views of constant nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gd_torch.compiler.errors import Unsupported
+from gd_torch.compiler.graph import Graph
+from gd_torch.compiler.tensors import memory, strides_of, whole_storage
+from gd_torch.compiler.views import Node, View
+
+
+class Constants:
+    """The constants of a recording; one node per storage.
+
+    Args:
+        graph: of the views.
+        overwritten: by the tensor's id, what it held when it was read, where it was overwritten
+            later in the evaluation.
+    """
+
+    def __init__(self, graph: Graph, overwritten: Mapping[int, Tensor]) -> None:
+        self.graph, self.overwritten = graph, overwritten
+        self._views: dict[tuple[object, ...], View] = {}
+        self._nodes: dict[tuple[int, torch.dtype], Node] = {}
+
+    def values(self, tensor: Tensor) -> Tensor:
+        """The entries that a tensor had when it was read."""
+        return self.overwritten.get(id(tensor), tensor).detach()
+
+    def view(self, tensor: Tensor) -> View:
+        """The entries that a tensor had when it was read, as a view."""
+        kept = self.overwritten.get(id(tensor))
+        values = self.values(tensor)
+        key = (
+            memory(values),
+            values.dtype,
+            values.storage_offset(),
+            values.shape,
+            values.stride(),
+            id(kept),
+        )
+        if key not in self._views:
+            self._views[key] = self._new_view(values)
+        return self._views[key]
+
+    def _new_view(self, tensor: Tensor) -> View:
+        """A view of the storage's node, or a number where all entries are equal."""
+        if tensor.is_complex() or tensor.is_quantized:
+            raise Unsupported(f"it uses {tensor.dtype}")
+        if tensor.numel() == 0:
+            raise Unsupported("a tensor without entries has no compiled form")
+        mask, shape = tensor.dtype == torch.bool, tuple(tensor.shape)
+        first = tensor.flatten()[0]
+        if not mask and bool((tensor == first).all()):
+            return self.graph.number(float(first), shape)
+        own = memory(tensor), tensor.dtype
+        if own not in self._nodes:
+            flat = whole_storage(tensor)
+            self._nodes[own] = Node("constant", (flat.numel(),), mask, tensor=flat)
+        offset = int(tensor.storage_offset())
+        return View(self.graph, self._nodes[own], offset, shape, strides_of(tensor))

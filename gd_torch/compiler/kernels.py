@@ -1,0 +1,134 @@
+"""The parts of a schedule: kernels, groups, placed statements, and where their results are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gd_torch.compiler.graph import Statement
+from gd_torch.compiler.mapping import mapping
+from gd_torch.compiler.views import Node, View
+
+REDUCTIONS = {"sum", "dot", "prod", "max", "min"}
+SCANS = {"cumsum", "cumprod"}
+TABLE_OPERATIONS = {"gather", "scatter", "scatter_add"}
+
+
+@dataclass(eq=False)
+class Group:
+    """Statements that share their loops; a closed one takes no more."""
+
+    loops: tuple[int, ...]
+    closed: bool = False
+    members: list[Placed] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Kernel:
+    """Groups one after another, for each tile of ``rows`` (0: without rows)."""
+
+    rows: int
+    groups: list[Group] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Placed:
+    """A statement with its place in the schedule.
+
+    Attributes:
+        row_axis: the axis of its domain along which it is vectorised, or None.
+        loops: the axes of its domain that its group loops over; the others are inner loops.
+        kernel, group: their numbers; -1 outside every kernel.
+        masked: a reduction over rows whose terms in rows of padding must be left out one by one.
+        blocked: a large product, computed in blocks that fit the registers, in a group of its own.
+    """
+
+    statement: Statement
+    row_axis: int | None
+    loops: tuple[int, ...]
+    kernel: int = -1
+    group: int = -1
+    masked: bool = False
+    blocked: bool = False
+
+    @property
+    def sums_rows(self) -> bool:
+        """Whether it reduces over the rows of its kernel."""
+        if self.statement.operation not in REDUCTIONS:
+            return False
+        return self.row_axis is not None and self.row_axis >= len(self.statement.outer)
+
+    @property
+    def inner(self) -> list[int]:
+        """Axes of inner loops."""
+        axes = range(len(self.statement.sizes))
+        return [axis for axis in axes if axis not in (self.row_axis, *self.loops)]
+
+    @property
+    def loop_sizes(self) -> tuple[int, ...]:
+        """The lengths of the loops of its group."""
+        return tuple(self.statement.sizes[axis] for axis in self.loops)
+
+    @property
+    def inner_sizes(self) -> tuple[int, ...]:
+        """The lengths of its inner loops."""
+        return tuple(self.statement.sizes[axis] for axis in self.inner)
+
+    def computes_in_row(self, row_axis: int) -> bool:
+        """Whether it writes each row of its node, along ``row_axis``, in that same row."""
+        place, node = self.statement.place, self.statement.out
+        if self.row_axis is None or self.sums_rows:
+            return False
+        moves = mapping(place)
+        return (
+            moves is not None
+            and node.sizes[row_axis] == self.statement.sizes[self.row_axis]
+            and moves[row_axis] == (0, [(self.row_axis, 1)])
+        )
+
+
+@dataclass(eq=False)
+class Storage:
+    """Where a computed node is kept.
+
+    Attributes:
+        row_axis: its axis of rows, if it has one in the kernel that computes it.
+        where: "register" (used in its own group only), "tile" (in its own kernel), "memory".
+        number: of its variable or buffer in the C text.
+        repeats_last_row: in rows of padding it repeats the last row.
+    """
+
+    node: Node
+    row_axis: int | None = None
+    placed: list[Placed] = field(default_factory=list)
+    where: str = "register"
+    number: int = 0
+    repeats_last_row: bool = False
+
+    @property
+    def kernel(self) -> int:
+        """The kernel after which it is complete."""
+        return max(placed.kernel for placed in self.placed)
+
+    @property
+    def group(self) -> int:
+        """The group of that kernel after which it is complete."""
+        return max(placed.group for placed in self.placed if placed.kernel == self.kernel)
+
+
+def same_entry(source: Storage, view: View, reader: Placed) -> bool:
+    """Whether ``reader`` reads, in every loop, the entry that the same loops have just computed.
+
+    Args:
+        source: where the node of ``view`` is kept. view: an argument of ``reader``.
+    """
+    producer = source.placed[0]
+    if reader.inner or len(source.placed) > 1 or producer.sums_rows:
+        return False
+    if producer.inner and producer.statement.operation not in REDUCTIONS:
+        return False
+    if (producer.row_axis is None) != (reader.row_axis is None):
+        return False
+    place = producer.statement.place
+    wanted = [view.strides[axis] for axis in reader.loops]
+    own = [place.strides[axis] for axis in producer.loops]
+    return view.offset == 0 and place.offset == 0 and wanted == own

@@ -1,0 +1,163 @@
+"""Many runs of one program, shared out to threads; their number changes no bit."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gd_torch.compiler.program import Program
+
+RUNS_PER_CALL = 8
+"""Runs that a thread takes from the queue at a time."""
+
+STEPS_PER_CALL = 4000
+"""Steps of each of these runs between two calls, in which an interrupt is noticed."""
+
+MAX_VECTORS = 4
+"""Vectors of runs that a program along runs advances together, at most (its U)."""
+
+MAX_PIECES = 64
+"""Pieces that the runs of a program along runs are cut into, about."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Many runs.
+
+    Attributes:
+        weights: shape (runs, count); moved in place. rates: of the same shape.
+        tolerance: a gradient norm below it ends a run. steps: the most updates of each run.
+        threads: how many share the runs.
+    """
+
+    weights: Tensor
+    rates: Tensor
+    tolerance: float
+    steps: int
+    threads: int
+
+
+class Ends(NamedTuple):
+    """Where runs ended: the updates made, the number of Stop, loss and gradient norm, shape (runs,)
+    each, and the partials there, shape (runs, count)."""
+
+    steps: Tensor
+    codes: Tensor
+    losses: Tensor
+    norms: Tensor
+    partials: Tensor
+
+
+def run_one_by_one(program: Program, batch: Batch) -> Ends:
+    """Each run by itself; its vectors run along rows."""
+    partials = torch.empty_like(batch.weights)
+    states = _states(program, batch, partials)
+
+    def work(queue: Iterator[int]) -> None:
+        """The runs of one thread."""
+        own = torch.zeros_like(program.arrays.work)  # alive as long as its address is used
+        pointers = program.pointers(own)
+        for first in queue:
+            end = min(first + RUNS_PER_CALL, len(states))
+            for limit in (*range(STEPS_PER_CALL, batch.steps, STEPS_PER_CALL), batch.steps):
+                states[first:end, program.run_type.limit.offset // 8] = limit
+                program.library.run_many(
+                    ctypes.c_void_p(states.data_ptr()), ctypes.c_long(first), ctypes.c_long(end),
+                    *pointers,
+                )  # fmt: skip
+
+    in_threads(work, range(0, len(states), RUNS_PER_CALL), batch.threads)
+    run_type, numbers = program.run_type, states.view(program.dtype)
+    loss = run_type.loss.offset // batch.weights.element_size()
+    return Ends(
+        states[:, run_type.step.offset // 8].clone(),
+        states[:, run_type.code.offset // 8].clone(),
+        numbers[:, loss].clone(),
+        numbers[:, loss + 1].clone(),
+        partials,
+    )
+
+
+def _states(program: Program, batch: Batch, partials: Tensor) -> Tensor:
+    """The C struct Run of each run, int64 words."""
+    runs, run_type = len(batch.weights), program.run_type
+    states = torch.zeros((runs, ctypes.sizeof(run_type) // 8), dtype=torch.int64)
+    row = torch.arange(runs) * (program.count * batch.weights.element_size())
+    given = {"weights": batch.weights, "partials": partials, "rates": batch.rates}
+    for name, tensor in given.items():
+        states[:, getattr(run_type, name).offset // 8] = tensor.data_ptr() + row
+    tolerance = torch.tensor([batch.tolerance], dtype=torch.float64).view(torch.int64)
+    states[:, run_type.tolerance.offset // 8] = tolerance
+    return states
+
+
+def run_along_runs(program: Program, batch: Batch) -> Ends:
+    """Runs side by side; the vectors run along them."""
+    runs = len(batch.weights)
+    block = MAX_VECTORS * 64 // batch.weights.element_size()  # a multiple of every U
+    padded = -(-runs // block) * block
+    weights, rates = _columns(batch.weights, padded), _columns(batch.rates, padded)
+    partials = torch.empty_like(weights)
+    whole = torch.int32 if program.dtype == torch.float32 else torch.int64
+    steps, codes = (torch.zeros(padded, dtype=whole) for _ in range(2))
+    losses, norms = (torch.zeros(padded, dtype=program.dtype) for _ in range(2))
+    given = [
+        ctypes.c_void_p(tensor.data_ptr())
+        for tensor in (weights, rates, partials, steps, codes, losses, norms)
+    ]
+    constants = program.pointers(program.arrays.work)[1:4]
+    piece = max(1, padded // block // MAX_PIECES) * block
+
+    def work(queue: Iterator[int]) -> None:
+        """The runs of one thread."""
+        for first in queue:
+            end = min(first + piece, padded)
+            program.library.run_lanes(
+                *given, *(ctypes.c_long(x) for x in (first, end, padded, batch.steps)),
+                ctypes.c_double(batch.tolerance), *constants,
+            )  # fmt: skip
+
+    in_threads(work, range(0, padded, piece), batch.threads)
+    batch.weights.copy_(weights[:, :runs].T)
+    numbers = (losses[:runs].clone(), norms[:runs].clone(), partials[:, :runs].T.contiguous())
+    return Ends(steps[:runs].long(), codes[:runs].long(), *numbers)
+
+
+def _columns(rows: Tensor, padded: int) -> Tensor:
+    """(runs, count) -> (count, padded): one column per run, the last one repeated."""
+    columns = rows.T
+    missing = padded - len(rows)
+    return torch.cat([columns, columns[:, -1:].expand(-1, missing)], 1).contiguous()
+
+
+def in_threads(work: Callable[[Iterator[int]], None], pieces: Iterable[int], threads: int) -> None:
+    """Call ``work`` with a queue of pieces that the threads share."""
+    queue, lock, stopped = iter(pieces), threading.Lock(), threading.Event()
+
+    def taken() -> Iterator[int]:
+        """The pieces that one thread takes."""
+        while not stopped.is_set():
+            with lock:
+                piece = next(queue, None)
+            if piece is None:
+                return
+            yield piece
+
+    others = [threading.Thread(target=work, args=(taken(),)) for _ in range(threads - 1)]
+    for thread in others:
+        thread.start()
+    try:
+        work(taken())
+    except BaseException:
+        stopped.set()  # an interrupt of this thread ends the others after their piece
+        raise
+    finally:
+        for thread in others:
+            thread.join()

@@ -1,0 +1,27 @@
+"""Parts of messages about what cannot be compiled: the operation's name and the user's line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def named(function: Any) -> str:
+    """An overload's name for users, as in "aten.linalg_inv_ex"."""
+    return str(function).removesuffix(".default")
+
+
+def unknown(function: Any) -> str:
+    """The message about an operation without a rule."""
+    return f"{named(function)} has no compiled form{line()}"
+
+
+def line() -> str:
+    """Where the objective called torch: the innermost frame outside torch and the library."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith(("torch", "gd_torch.")) or module == "gd_torch.objectives":
+            return f" ({frame.f_code.co_filename}, line {frame.f_lineno})"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""

@@ -1,0 +1,102 @@
+"""C functions that loop over tiles of rows: their buffers, their loops and their sums."""
+
+from __future__ import annotations
+
+import torch
+
+from gd_torch.compiler.access import Access
+from gd_torch.compiler.kernels import Kernel, Placed, Storage
+from gd_torch.compiler.operations import start_of
+from gd_torch.compiler.statements import Statements
+from gd_torch.compiler.tiles import VECTOR_BYTES
+
+MAX_TILE_BYTES = 1 << 15
+"""Tile buffers of one function on the stack, at most; larger ones lie in ``work``."""
+
+MAX_LOCAL_SUMS = 64
+"""Sums over rows of one statement on the stack, at most; more lie in ``work``."""
+
+
+def row_kernel(number: int, kernel: Kernel, access: Access, statements: Statements) -> str:
+    """The function of a kernel with rows, whose number in the schedule this is."""
+    tiles, rows = access.schedule.tiles, kernel.rows
+    padded, block = tiles.padded(rows), tiles.block(rows)
+    blocks = padded > block
+    sums = [placed for group in kernel.groups for placed in group.members if placed.sums_rows]
+    end = f"(a + {block} < {padded} ? a + {block} : {padded})" if blocks else str(padded)
+    flush = access.data.dtype == torch.float32
+    local = [
+        *_tile_buffers(number, rows, access),
+        *(_buffer_of_sum(placed, access) for placed in sums),
+    ]
+    groups = [line for group in kernel.groups for line in statements.group(group, rows)]
+    return "\n".join([
+        f"static __attribute__((noinline)) void kernel{number}(const T *restrict w, "
+        "const T *restrict data, const T *restrict uni, const T *restrict sca, "
+        "const int *restrict tab, T *restrict work) {",
+        "  FTZ_ON;" if flush else "",
+        f"  enum {{ U = {tiles.vectors(rows)} }};",
+        *local,
+        *([f"  for (long a = 0; a < {padded}; a += {block}) {{"] if blocks else []),
+        *(_clear(placed, access.storage(placed)) for placed in sums),
+        f"  for (long c = {'a' if blocks else '0'}; c < {end}; c += {tiles.width(rows)}) {{",
+        *groups,
+        "  }",
+        *(_finish(placed, access, blocks) for placed in sums),
+        *(["  }"] if blocks else []),
+        "  FTZ_OFF;" if flush else "",
+        "}",
+    ])  # fmt: skip
+
+
+def _tile_buffers(number: int, rows: int, access: Access) -> list[str]:
+    """Declarations of the buffers of one tile, on the stack as long as there is room."""
+    schedule, buffers = access.schedule, access.data.buffers
+    tile, used, lines = schedule.tiles.vectors(rows), 0, []
+    for storage in schedule.storage.values():
+        if storage.where != "tile" or storage.kernel != number:
+            continue
+        vectors = storage.node.numel // rows * tile
+        kind, name = "I" if storage.node.mask else "V", f"t{storage.number}"
+        if used + VECTOR_BYTES * vectors > MAX_TILE_BYTES and vectors > tile:
+            place = buffers.reserve(vectors * schedule.tiles.vector_entries)
+            lines.append(f"  {kind} *const {name} = ({kind} *)(work + {place});")
+        else:
+            used += VECTOR_BYTES * vectors
+            lines.append(f"  {kind} {name}[{vectors} * H];")
+    return lines
+
+
+def _buffer_of_sum(placed: Placed, access: Access) -> str:
+    """The declaration of the vectors of a reduction over rows."""
+    name, entries = f"s{access.storage(placed).number}", placed.statement.out.numel
+    if entries <= MAX_LOCAL_SUMS:
+        return f"  V {name}[{entries} * H];"
+    place = access.data.buffers.reserve(entries * access.schedule.tiles.vector_entries)
+    return f"  V *const {name} = (V *)(work + {place});"
+
+
+def _clear(placed: Placed, storage: Storage) -> str:
+    """Set the vectors of a reduction over rows to its start."""
+    start = start_of(placed.statement.operation, vector=True)
+    entries = storage.node.numel
+    return f"  for (int i = 0; i < {entries} * H; i++) s{storage.number}[i] = {start};"
+
+
+def _finish(placed: Placed, access: Access, blocks: bool) -> str:
+    """Take a reduction over rows out of its vectors, and add it to that of earlier blocks."""
+    storage, operation = access.storage(placed), placed.statement.operation
+    vectors = f"s{storage.number} + i * H"
+    result = f"work[{access.offsets[storage.node]} + i]"
+    if operation in ("sum", "dot"):
+        value = f"total({vectors})"
+        more = f"{result} += {value};"
+    elif operation in ("max", "min"):
+        value = f"{'largest' if operation == 'max' else 'smallest'}({vectors})"
+        more = f"{result} = s_{operation}({result}, {value});"
+    else:
+        value = f"product_of({vectors})"
+        more = f"{result} *= {value};"
+    first = f"{result} = {value};"
+    term = f"if (a) {more} else {first}" if blocks else first
+    return f"  for (int i = 0; i < {storage.node.numel}; i++) {{ {term} }}"

@@ -1,0 +1,128 @@
+"""Along which axis a statement is vectorised, and which arguments it needs row by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gd_torch.compiler.graph import Statement
+from gd_torch.compiler.kernels import SCANS, Storage
+from gd_torch.compiler.mapping import mapping
+from gd_torch.compiler.views import Node, View
+
+MIN_ROWS = 8
+"""An axis shorter than this is no axis to vectorise along."""
+
+
+class RowAxes:
+    """The choice of the axis of rows for each statement in turn.
+
+    Args:
+        storage: of the nodes that are computed so far.
+        main: the number of rows that most of the work has.
+    """
+
+    def __init__(self, storage: dict[Node, Storage], main: int) -> None:
+        self.storage, self.main = storage, main
+
+    def choose(self, statement: Statement) -> int | None:
+        """The axis to vectorise along, by what its arguments allow; None for scalar code."""
+        if statement.table is not None:
+            return None
+        scanned = statement.operation in SCANS
+        best, found = 0.0, None
+        for axis, size in enumerate(statement.sizes):
+            if size < MIN_ROWS or (scanned and axis >= len(statement.outer)):
+                continue
+            score = self._score(statement, axis)
+            if score > best:
+                best, found = score, axis
+        return found
+
+    def _score(self, statement: Statement, axis: int) -> float:
+        """How well an axis suits, the largest for equal rows and arguments in the same row."""
+        size = statement.sizes[axis]
+        score = 10.0 if size == self.main else 0.0
+        if axis >= len(statement.outer):
+            score -= 0.5
+        elif statement.place.strides[axis] != 1:
+            score -= 0.1
+        for view in statement.arguments:
+            score += self._score_of_argument(view, axis, size)
+        return score + min(size, 4096) / 1e4
+
+    def _score_of_argument(self, view: View, axis: int, size: int) -> float:
+        """More for an argument in the same row than for neighbours or scattered entries."""
+        if view.node is None or view.strides[axis] == 0:
+            return 0.0
+        if view.node.kind == "constant":
+            return 2.0
+        if self.is_local(view, axis, size):
+            return 3.0
+        return 1.0 if self._step(view, axis) == 1 else -2.0
+
+    def _step(self, view: View, axis: int) -> int:
+        """How far apart in memory neighbouring rows are."""
+        assert view.node is not None
+        storage = self.storage.get(view.node)
+        if storage is None or storage.row_axis is None or view.node.linear:
+            return view.strides[axis]
+        moves = mapping(view)
+        assert moves is not None
+        step = dict(moves[storage.row_axis][1]).get(axis, 0)
+        others = any(axis in dict(m[1]) for j, m in enumerate(moves) if j != storage.row_axis)
+        return 2 if others else step
+
+    def is_local(self, view: View, row_axis: int | None, rows: int) -> bool:
+        """Whether a row needs only the same row of this argument."""
+        if row_axis is None or view.node is None or view.node.linear:
+            return False
+        storage = self.storage.get(view.node)
+        if storage is None or storage.row_axis is None:
+            return False
+        own = storage.row_axis
+        if any(not placed.computes_in_row(own) for placed in storage.placed):
+            return False
+        moves = mapping(view)
+        return (
+            moves is not None
+            and view.node.sizes[own] == rows
+            and moves[own] == (0, [(row_axis, 1)])
+            and all(row_axis not in dict(m[1]) for j, m in enumerate(moves) if j != own)
+        )
+
+    def repeats_last_row(self, view: View, row_axis: int, rows: int) -> bool:
+        """Whether, in rows of padding, an argument has the value that it has in the last row."""
+        if view.node is None or view.strides[row_axis] == 0 or view.node.kind == "constant":
+            return True
+        source = self.storage.get(view.node)
+        if source is None or not source.repeats_last_row:
+            return False
+        return self.is_local(view, row_axis, rows)
+
+
+def row_axis_of_result(statement: Statement, row_axis: int) -> int | None:
+    """The axis of the result that the rows run along."""
+    if statement.out.linear:
+        return None
+    moves = mapping(statement.place)
+    if moves is None:
+        return None
+    axes = [j for j, (_, steps) in enumerate(moves) if row_axis in dict(steps)]
+    return axes[0] if len(axes) == 1 and dict(moves[axes[0]][1])[row_axis] == 1 else None
+
+
+def main_rows(statements: Sequence[Statement]) -> int:
+    """The length along which most of the work lies, that of data where several are equal."""
+    score: dict[int, float] = {}
+    for statement in statements:
+        work = math.prod(statement.sizes)
+        for size in set(statement.sizes):
+            if size >= MIN_ROWS:
+                score[size] = score.get(size, 0.0) + work
+        for view in statement.arguments:
+            if view.node is not None and view.node.kind == "constant":
+                for size, stride in zip(view.shape, view.strides, strict=True):
+                    if size >= MIN_ROWS and stride:
+                        score[size] += 1e-3 * work
+    return max(score, key=lambda size: (score[size], size)) if score else 0

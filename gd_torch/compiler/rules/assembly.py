@@ -1,0 +1,184 @@
+"""Rules of tensors put together from parts, and of the derivatives of views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gd_torch.compiler.lowering import Lowering
+from gd_torch.compiler.registry import Operand, Rule, aten, rule
+from gd_torch.compiler.tensors import strides_of
+from gd_torch.compiler.views import View
+
+
+@rule(aten.cat.default)
+def _cat(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0) -> View:
+    dim %= out.dim()
+    views = [lowering.view(x) for x in given if not (isinstance(x, Tensor) and x.numel() == 0)]
+    mask = out.dtype == torch.bool
+    if not mask:
+        views = [v.where(1.0, 0.0) if v.is_mask else v for v in views]
+    blank, at, parts = lowering.graph.blank(out.shape), 0, []
+    for view in views:
+        parts.append((blank.narrow(dim, at, view.shape[dim]), view))
+        at += view.shape[dim]
+    return lowering.graph.assemble(out.shape, parts, mask=mask)
+
+
+@rule(aten.stack.default)
+def _stack(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0) -> View:
+    dim %= out.dim()
+    blank = lowering.graph.blank(out.shape)
+    parts = [(blank.select(dim, i), lowering.number(x)) for i, x in enumerate(given)]
+    return lowering.graph.assemble(out.shape, parts)
+
+
+@rule(aten.block_diag.default)
+def _block_diag(lowering: Lowering, out: Tensor, given: Sequence[Operand]) -> View:
+    blank, row, column = lowering.graph.blank(out.shape), 0, 0
+    parts = [(blank, lowering.graph.number(0.0))]
+    for operand in given:
+        view = lowering.number(operand)
+        view = view.expand((1,) * (2 - len(view.shape)) + view.shape)
+        rows, columns = view.shape
+        parts.append((blank.narrow(0, row, rows).narrow(1, column, columns), view))
+        row, column = row + rows, column + columns
+    return lowering.graph.assemble(out.shape, parts)
+
+
+def _placed(lowering: Lowering, shape: Sequence[int], region: Any, value: View, fill: View) -> View:
+    """A filled tensor with a value written to one region."""
+    blank = lowering.graph.blank(shape)
+    return lowering.graph.assemble(shape, [(blank, fill), (region(blank), value)])
+
+
+def _cut(view: View, dim: int, start: int | None, end: int | None, step: int) -> View:
+    """view[..., start:end:step, ...] along one axis."""
+    size = view.shape[dim % len(view.shape)]
+    chosen = range(size)[slice(start, end, step)]
+    return view.narrow(dim, chosen.start, len(chosen), step)
+
+
+@rule(aten.slice_backward.default)
+def _slice_backward(
+    lowering: Lowering,
+    out: Any,
+    g: Operand,
+    shape: Sequence[int],
+    dim: int,
+    start: int,
+    end: int,
+    step: int,
+) -> View:
+    zero = lowering.graph.number(0.0)
+    return _placed(
+        lowering, shape, lambda b: _cut(b, dim, start, end, step), lowering.number(g), zero
+    )
+
+
+@rule(aten.slice_scatter.default)
+def _slice_scatter(
+    lowering: Lowering, out: Any, x: Operand, value: Operand, dim: int = 0,
+    start: int | None = None, end: int | None = None, step: int = 1,
+) -> View:  # fmt: skip
+    view = lowering.number(x)
+    return _placed(
+        lowering, view.shape, lambda b: _cut(b, dim, start, end, step), lowering.number(value), view
+    )
+
+
+@rule(aten.select_backward.default)
+def _select_backward(
+    lowering: Lowering, out: Any, g: Operand, shape: Sequence[int], dim: int, index: int
+) -> View:
+    zero, index = lowering.graph.number(0.0), index % shape[dim]
+    return _placed(lowering, shape, lambda b: b.select(dim, index), lowering.number(g), zero)
+
+
+@rule(aten.select_scatter.default)
+def _select_scatter(
+    lowering: Lowering, out: Any, x: Operand, value: Operand, dim: int, index: int
+) -> View:
+    view = lowering.number(x)
+    index %= view.shape[dim]
+    return _placed(
+        lowering, view.shape, lambda b: b.select(dim, index), lowering.number(value), view
+    )
+
+
+@rule(aten.diagonal_backward.default)
+def _diagonal_backward(
+    lowering: Lowering,
+    out: Any,
+    g: Operand,
+    shape: Sequence[int],
+    offset: int,
+    dim1: int,
+    dim2: int,
+) -> View:
+    def region(blank: View) -> View:
+        like = torch.empty(list(shape), device="meta").diagonal(offset, dim1, dim2)
+        first = int(like.storage_offset())
+        return View(blank.graph, blank.node, first, tuple(like.shape), strides_of(like))
+
+    return _placed(lowering, shape, region, lowering.number(g), lowering.graph.number(0.0))
+
+
+@rule(aten.diag_embed.default)
+def _diag_embed(
+    lowering: Lowering, out: Tensor, x: Operand, offset: int = 0, dim1: int = -2, dim2: int = -1
+) -> View:
+    return _diagonal_backward(lowering, out, x, out.shape, offset, dim1, dim2)
+
+
+@rule(aten.constant_pad_nd.default)
+def _pad(lowering: Lowering, out: Tensor, x: Operand, pad: Sequence[int], value: float = 0) -> View:
+    view, shape = lowering.number(x), tuple(out.shape)
+    starts = [0] * len(shape)
+    for i in range(0, len(pad), 2):
+        dim = len(shape) - 1 - i // 2
+        before, after = pad[i], pad[i + 1]
+        first, last = max(0, -before), view.shape[dim] - max(0, -after)
+        view = view.narrow(dim, first, last - first)
+        starts[dim] = max(0, before)
+
+    def region(blank: View) -> View:
+        for dim, start in enumerate(starts):
+            blank = blank.narrow(dim, start, view.shape[dim])
+        return blank
+
+    return _placed(lowering, shape, region, view, lowering.graph.number(float(value)))
+
+
+@rule(aten.repeat.default)
+def _repeat(lowering: Lowering, out: Tensor, x: Operand, repeats: Sequence[int]) -> View:
+    view = lowering.number(x)
+    view = view.expand((1,) * (len(repeats) - len(view.shape)) + view.shape)
+    for d in range(len(repeats)):
+        view = view.unsqueeze(2 * d)
+    shape = [
+        n for count, size in zip(repeats, view.shape[1::2], strict=True) for n in (count, size)
+    ]
+    copied = lowering.graph.copy(view.expand(shape))
+    if copied.node is None:
+        return lowering.graph.number(copied.value, out.shape)
+    return lowering.graph.whole(copied.node, tuple(out.shape))
+
+
+def _triangle(name: str) -> Rule:
+    """The rule of "tril" or "triu"."""
+
+    def apply(lowering: Lowering, out: Tensor, x: Operand, diagonal: int = 0) -> View:
+        keep = getattr(torch.ones(out.shape[-2:]), name)(diagonal).bool()
+        return lowering.view(keep).expand(out.shape).where(lowering.number(x), 0.0)
+
+    return apply
+
+
+rule(aten.tril.default)(_triangle("tril"))
+
+
+rule(aten.triu.default)(_triangle("triu"))

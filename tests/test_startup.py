@@ -1,0 +1,121 @@
+"""What a run imports, and what happens to the garbage collector: start-up is most of a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+SLOW = (
+    "sympy", "mpmath", "torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes",
+    "torch._functorch._aot_autograd.runtime_wrappers", "matplotlib", "gd_torch.checking",
+    "gd_torch.plots",
+)  # fmt: skip
+"""What takes long to import and no run needs. torch itself imports the rest of torch.fx."""
+
+END = f"""
+import sys
+found = [name for name in {SLOW!r} if name in sys.modules]
+assert not found, found
+"""
+
+NET = """
+from gd_torch import descend, init_weights, load_iris, network_mse
+X, Y, _ = load_iris()
+objective, start = network_mse(X / 4, Y), init_weights((4, 4, 3))
+"""
+
+MIXED = """
+import torch
+import torch.nn.functional as F
+from gd_torch import descend
+X, c = torch.linspace(-1, 1, 60).reshape(12, 5), torch.arange(12) % 3
+def objective(W, b):
+    Z = F.layer_norm(torch.einsum("ni,io->no", X, W), (3,)) + b
+    picked = Z.gather(1, c[:, None]).flip(0).cumsum(0).std()
+    return F.cross_entropy(torch.where(Z > 0, Z.clamp(max=2), Z.exp()), c) + 0.01 * picked
+start = (torch.ones(5, 3) + torch.arange(3), torch.zeros(3))
+"""
+
+RUN = "descend(objective, start, learning_rate=0.1, steps={steps}, stepper={stepper!r})\n"
+
+MANY = """
+import torch
+from gd_torch import curve, descend_many
+starts = torch.linspace(-1, 1, 300, dtype=torch.float64)
+descend_many(curve, starts, 0.01, steps=50, tolerance=1e-3, stepper={stepper!r})
+"""
+
+
+def run_in_process(text: str) -> None:
+    """Run a program with one thread; what it says is shown if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", text], env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(objective + RUN.format(steps=steps, stepper=stepper), id=f"{name}-{stepper}")
+        for name, objective in (("net", NET), ("mixed", MIXED))
+        for stepper, steps in (("eager", 20), ("compiled", 200), ("auto", 5000))
+    ]
+    + [
+        pytest.param(MANY.format(stepper=stepper), id=f"many-{stepper}")
+        for stepper in ("eager", "compiled", "auto")
+    ],
+)
+def test_a_run_imports_no_compiler_of_torch_and_no_plots(text):
+    """Neither sympy nor torch's compiler is imported by a run, whatever its stepper."""
+    run_in_process(text + END)
+
+
+def test_training_imports_no_compiler_of_torch_and_no_plots(tmp_path):
+    """train.py is as light; after it the collector is frozen, so that its end is quick."""
+    run_in_process(f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+import command, gc, train
+options = ["--steps", "3000", "--json", {str(tmp_path / "result.json")!r}]
+try:
+    command.run(train.parser(), train.main, options)
+except SystemExit as end:
+    assert end.code == 0
+assert gc.get_freeze_count() > 100_000
+{END}""")
+    assert json.loads((tmp_path / "result.json").read_text())["steps"] == 3000
+
+
+@pytest.mark.parametrize("before", ["", "gc.disable()", "gc.freeze()", "gc.set_threshold(1, 2, 3)"])
+def test_the_collector_is_as_it_was_after_the_import(before):
+    """Importing the library leaves the collector on or off, its thresholds and what is frozen."""
+    run_in_process(f"""
+import gc
+{before}
+def state():
+    return gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 5000
+was = state()
+import gd_torch
+assert state() == was, (state(), was)
+""")
+
+
+def test_names_that_are_imported_late_are_public():
+    """dir(), the star import and attributes know what is imported at its first use alone."""
+    run_in_process("""
+import gd_torch, sys
+assert "gd_torch.checking" not in sys.modules
+assert set(gd_torch.__all__) <= set(dir(gd_torch))
+assert not hasattr(gd_torch, "no_such_name")
+from gd_torch import *
+assert check_partials is gd_torch.check_partials and PartialsReport and assert_partials
+""")

@@ -29,7 +29,13 @@ def blamed(report):
     return tuple(i for i, result in enumerate(report.results) if result.verdict == "wrong")
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LONG = {"rnn", "logistic", "huber", "polynomial", "attention", "batch_norm", "gaussian"}
+"""Families that take some seconds each."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in FAMILIES]
+)
 def test_collection(name):
     """Right partials are ok; of wrong ones exactly the wrong argument is blamed."""
     right, wrong = checked(name)
@@ -39,6 +45,7 @@ def test_collection(name):
         assert blamed(report) == case.arguments, f"{case.label}\n{report}"
 
 
+@pytest.mark.slow
 def test_collection_is_named():
     """The first kind is the true one for 90 % at least, a wrong kind alone for 2 % at most."""
     top = misnamed = cases = 0

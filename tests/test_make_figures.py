@@ -157,6 +157,7 @@ for name in ("08_surface", "09_paths"):
 """
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
     """Two processes with different hash seeds write the same bytes in every format.
 

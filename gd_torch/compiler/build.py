@@ -158,14 +158,19 @@ def _compiler() -> tuple[str, ...]:
 
 
 def _compile(job: Job, path: str) -> None:
-    """Make the library at this path; what is refused is tried with fewer flags."""
-    name = os.path.basename(job.lines[0][0])
+    """Make the library at this path; what is refused is tried with fewer flags.
+
+    If that fails too, the error is the first one: without a flag for the processor, no source has
+    a fused multiply-add.
+    """
+    name, failures = os.path.basename(job.lines[0][0]), []
     for line in job.lines:
         status, errors = _run((*line, "-o", path), job, os.path.dirname(path))
-        if status <= 0 or not any(
-            flag.split("=")[0] in errors for flag in line[1:] if "=native" in flag
-        ):
+        if status <= 0:
             break
+        failures.append((status, errors))
+    if status > 0:
+        status, errors = failures[0]
     for reason in ("No space left on device", "Disk quota exceeded"):
         if status and reason in errors:
             raise OSError(reason)

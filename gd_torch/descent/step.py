@@ -31,6 +31,10 @@ def update(weights: Weights, partials: Weights, learning_rates: Sequence[float])
     return tuple([w.sub(d, alpha=alpha) for w, d, alpha in triples])
 
 
+SAFE_NORM = 1e-15
+"""Above this the squares inside a norm are normal numbers, in float32 too."""
+
+
 def gradient_norm(partials: Weights) -> float:
     """The Euclidean norm over the partials of all weights.
 
@@ -39,7 +43,7 @@ def gradient_norm(partials: Weights) -> float:
     5.0
     """
     norm = math.hypot(*[torch.linalg.vector_norm(d).item() for d in partials])
-    if norm == 0 or not math.isfinite(norm):  # the squares inside a norm can leave the range
+    if not SAFE_NORM < norm < math.inf:  # the squares inside a norm can leave the range
         return math.hypot(*[_scaled_norm(d) for d in partials])
     return norm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -218,6 +218,68 @@ def test_a_learning_rate_per_weight(name: str) -> None:
     expected = descend(case.objective, case.start, **settings, stepper="eager")
     actual = descend(case.objective, case.start, **settings, stepper="compiled")
     assert_same_run(actual, expected, 1e-10)
+
+
+def _vector_times_matrix(w: Tensor) -> Tensor:
+    """torch multiplies a matrix of one row, and then drops that axis of the result in place."""
+    return (w[0] @ MATRIX @ w).square().sum()
+
+
+def _transposed_after_use(w: Tensor) -> Tensor:
+    """A tensor changes its shape in place after it has been used in the other one."""
+    y = w * 2
+    z = y @ MATRIX
+    y.t_()
+    return (z + y).square().sum() + y[0].sum()
+
+
+def _given_an_axis(w: Tensor) -> Tensor:
+    """An axis of length 1 that is put in in place."""
+    return ((w[1] @ MATRIX).unsqueeze_(0) * w).square().sum()
+
+
+def _constant_transposed_after_use(w: Tensor) -> Tensor:
+    """A constant made in the evaluation changes its shape after it has been read."""
+    c = MATRIX + 1.0
+    total = (w + c).square().sum()
+    c.t_()
+    return total + (w - c).square().sum()
+
+
+MATRIX = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5], [0.1, 0.7, 1.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        _vector_times_matrix,
+        _transposed_after_use,
+        _given_an_axis,
+        _constant_transposed_after_use,
+    ],
+    ids=lambda f: f.__name__.strip("_"),
+)
+def test_shapes_that_change_in_place(objective: Callable[..., Tensor]) -> None:
+    """An operation is compiled with the shapes that its tensors had when it was called."""
+    start = torch.tensor([[0.3, -0.2, 0.5], [0.1, 0.4, -0.6], [0.2, 0.2, 0.9]], dtype=torch.float64)
+    settings = {"learning_rate": 1e-3, "steps": 40}
+    expected = descend(objective, start, **settings, stepper="eager")
+    actual = descend(objective, start, **settings, stepper="compiled")
+    assert_same_run(actual, expected, 1e-10)
+
+
+def test_an_assignment_to_no_entries() -> None:
+    """An empty slice that is written to is compiled or runs eagerly; it once ended in an error."""
+
+    def objective(w: Tensor) -> Tensor:
+        y = (w * 1.0)[None]
+        y[1:] += y[:-1]
+        return y.square().sum()
+
+    case = Case("empty", objective, (torch.tensor([0.3, -0.2], dtype=torch.float64),), 0.01)
+    actual, messages = run(case, "compiled")
+    fell_back(messages)
+    assert_same_run(actual, run(case, "eager")[0], 1e-10)
 
 
 def test_the_cache_directory_is_the_one_named() -> None:

@@ -468,6 +468,14 @@ def test_noise_reaches_forward_and_backward_and_leaves_views_and_exact_operation
     assert (slope != 3).any() and torch.allclose(slope, torch.full_like(slope, 3))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_noise_is_rounded_away(dtype):
+    """Every entry changes, by no more than 1.5 eps: a tolerance is never that of no noise."""
+    x = torch.rand(10_000, dtype=dtype) + 0.5
+    change = ((RoundingNoise(0).perturb(x) - x) / x).abs() / torch.finfo(dtype).eps
+    assert float(change.min()) >= 0.25 and float(change.max()) <= 1.5
+
+
 def test_noise_of_an_operation_in_place_stays_in_place():
     """What the operation returns is the tensor that it changed, noise included."""
     x = numbers(100)

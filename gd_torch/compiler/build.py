@@ -30,6 +30,9 @@ OUTPUT_FLAGS = ("-x", "c", "-", "-shared", "-fPIC")
 MOST_LOADED = 256
 """Libraries that are found again without a look at the disk."""
 
+WALL_FACTOR = 4
+"""A compiler may take this many times its limit of processor time, on a busy machine or waiting."""
+
 _loaded: dict[tuple[str, int, str | None], ctypes.CDLL] = {}
 _lock = threading.RLock()
 
@@ -56,7 +59,8 @@ def load(source: str, *, optimization: int = 3, limit_seconds: float = 8.0) -> c
     Args:
         source: C that needs no headers and no other library.
         optimization: 0 to 3, the compiler's ``-O``.
-        limit_seconds: the compiler and its children are ended after this time.
+        limit_seconds: the compiler and its children are ended after this much processor time each,
+            or four times as much in all.
 
     Raises:
         CompilerError: there is no compiler, or it fails, or nothing can be written or loaded.
@@ -96,7 +100,7 @@ def _found_or_made(source: str, optimization: int, limit: float) -> ctypes.CDLL:
     native = MACHINE_FLAGS.get(os.uname().machine, ())
     lines = tuple(dict.fromkeys((*command, *machine, *flags) for machine in (native, ())))
     key = cache.key_of(command, source, lines)
-    job = Job(source, lines, key, limit, time.monotonic() + limit)
+    job = Job(source, lines, key, limit, time.monotonic() + WALL_FACTOR * limit)
     place = cache.directory()
     if place is not None:
         if library := cache.take(place, key):
@@ -166,6 +170,8 @@ def _compile(job: Job, path: str) -> None:
     name, failures = os.path.basename(job.lines[0][0]), []
     for line in job.lines:
         status, errors = _run((*line, "-o", path), job, os.path.dirname(path))
+        if "CPU time limit" in errors:
+            raise _too_long(job)
         if status <= 0:
             break
         failures.append((status, errors))
@@ -198,17 +204,32 @@ def _run(line: tuple[str, ...], job: Job, work: str) -> tuple[int, str]:
                 env=env,
                 start_new_session=True,
             )
+        _limit_processor_time(process.pid, job.limit)
         left = max(job.until - time.monotonic(), 0.0)
         _, errors = process.communicate(job.source.encode(), left)
     except BaseException as error:
         if process is not None:
             _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise CompilerError(f"compiling took longer than {job.limit:g} s") from None
+            raise _too_long(job) from None
         if isinstance(error, OSError):
             raise CompilerError(f"{line[0]} cannot be started: {_reason(error)}") from error
         raise
     return process.returncode, errors.decode("utf-8", "replace")
+
+
+def _too_long(job: Job) -> CompilerError:
+    return CompilerError(f"compiling took longer than {job.limit:g} s")
+
+
+def _limit_processor_time(process: int, seconds: float) -> None:
+    """A limit that the compiler's children inherit; only on Linux, elsewhere all time counts."""
+    if sys.platform == "linux":
+        import resource
+
+        limit = max(1, round(seconds))
+        with suppress(OSError):  # it has ended already
+            resource.prlimit(process, resource.RLIMIT_CPU, (limit, limit + 1))
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def losses_by_rate(rates: tuple[float, ...], seeds: int) -> Tensor:
 def network_run(seed: int = 0) -> Descent:
     """One run of the 14-weight net, every step recorded."""
     start = init_weights((INPUTS, 2, OUTPUTS), seed=seed)
-    return descend(iris_mse(), start, learning_rate=1.0, steps=STEPS)
+    return descend(iris_mse(), start, learning_rate=1.0, steps=STEPS, stepper="compiled")
 
 
 def scalars_against_matrices(hidden: int) -> Comparison:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,12 +83,13 @@ def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights)
     """eager or compiled, once for the whole run, so that going on makes the same steps."""
     from gd_torch import descend
     from gd_torch.compiler.operation_counter import OperationCounter
-    from gd_torch.descent.cost_model import compile_after_step
+    from gd_torch.descent.cost_model import MIN_STEPS_BETWEEN_CALLBACKS, compile_after_step
 
     counter = OperationCounter()
     counter.counting(objective)(*start)
     pays = compile_after_step(counter.seconds, arguments.steps, arguments.tolerance) is not None
-    pays = pays and start[0].device.type == "cpu"
+    rarely = math.gcd(arguments.record_every, 100) >= MIN_STEPS_BETWEEN_CALLBACKS
+    pays = pays and rarely and start[0].device.type == "cpu"
     if arguments.stepper == "eager" or (arguments.stepper == "auto" and not pays):
         return "eager"
     rate = arguments.learning_rate

@@ -112,7 +112,8 @@ class Storage:
     @property
     def group(self) -> int:
         """The group of that kernel after which it is complete."""
-        return max(placed.group for placed in self.placed if placed.kernel == self.kernel)
+        last = self.kernel
+        return max(placed.group for placed in self.placed if placed.kernel == last)
 
 
 def same_entry(source: Storage, view: View, reader: Placed) -> bool:

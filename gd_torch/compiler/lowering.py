@@ -10,6 +10,7 @@ from torch import Tensor
 from gd_torch.compiler.constants import Constants
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.graph import Graph
+from gd_torch.compiler.mapping import mapping
 from gd_torch.compiler.messages import named
 from gd_torch.compiler.recording import Contents, Operation, Recording
 from gd_torch.compiler.registry import RULES, Operand, aten
@@ -52,6 +53,9 @@ class Lowering:
             self.graph.number(0.0, leaf.shape) if partial is None else self.view(partial)
             for leaf, partial in zip(recording.leaves, recording.partials, strict=True)
         ]
+        for view in (self.value, *self.partials):
+            if view.node is not None and view.node.kind == "computed" and mapping(view) is None:
+                view.node.linear = True
 
     def _add_weights(self) -> None:
         """One node per weight; together they lie one after another."""
@@ -113,6 +117,8 @@ class Lowering:
         if isinstance(operand, View):
             return operand
         if not isinstance(operand, Tensor):
+            if isinstance(operand, complex):
+                raise Unsupported("it uses complex numbers")
             return self.graph.number(float(operand))
         known = self.contents.get(memory(operand))
         if known is None:

@@ -73,6 +73,17 @@ def generate(objective: Objective, weights: Weights, *, along_runs: bool = False
         raise Unsupported("compiled steps are for the CPU so far")
     if any(w.dtype not in LIMITS or w.dtype != weights[0].dtype for w in weights):
         raise Unsupported("its weights are not all float32 or all float64")
+    try:
+        return _generated(objective, weights, along_runs)
+    except Unsupported:
+        raise
+    except Exception as error:  # TorchScript changes the type of what is raised in it, for one
+        reason = str(error).strip().split("\n")[0]
+        raise Unsupported(f"recording it failed with {type(error).__name__}: {reason}") from error
+
+
+def _generated(objective: Objective, weights: Weights, along_runs: bool) -> Source:
+    """The same, after the checks."""
     lowering = Lowering(record(objective, weights, KNOWN))
     dtype, count = weights[0].dtype, sum(w.numel() for w in weights)
     outputs = [lowering.value, *lowering.partials]

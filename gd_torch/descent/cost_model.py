@@ -17,6 +17,9 @@ EAGER_START_SECONDS = 0.01
 MIN_STEPS_TO_COMPILE = 100
 """Runs of fewer steps are eager; their work is not even estimated."""
 
+MIN_STEPS_BETWEEN_CALLBACKS = 50
+"""Runs with a callback more often than this are eager: compiled steps are verified there."""
+
 BATCH_STEP_SECONDS, BATCH_ENTRY_SECONDS = 4e-4, 1.5e-8
 """What an eager step of a block of runs takes, and what it takes for every entry that it makes."""
 

@@ -18,7 +18,11 @@ from gd_torch.arguments import (
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.operation_counter import OperationCounter
 from gd_torch.descent.compiled import compiled_stepper, side_effects_of
-from gd_torch.descent.cost_model import MIN_STEPS_TO_COMPILE, compile_after_step
+from gd_torch.descent.cost_model import (
+    MIN_STEPS_BETWEEN_CALLBACKS,
+    MIN_STEPS_TO_COMPILE,
+    compile_after_step,
+)
 from gd_torch.descent.driver import Stepper, compile_or_warn, drive
 from gd_torch.descent.eager import EagerStepper
 from gd_torch.descent.plan import MAX_STEPS, Callback, Plan, check_stepper
@@ -131,8 +135,9 @@ def _compile_at(stepper: str, eager: EagerStepper) -> tuple[int | None, str | No
     """
     plan = eager.plan
     on_cpu = all(w.device.type == "cpu" for w in eager.weights)
+    often = plan.callback is not None and plan.callback_every < MIN_STEPS_BETWEEN_CALLBACKS
     if stepper == "eager" or (
-        stepper == "auto" and (plan.steps < MIN_STEPS_TO_COMPILE or not on_cpu)
+        stepper == "auto" and (plan.steps < MIN_STEPS_TO_COMPILE or often or not on_cpu)
     ):
         return None, None
     counter = OperationCounter()

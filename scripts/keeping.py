@@ -126,6 +126,8 @@ class Keeper:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
+        rows = len(X) * sum(w.numel() for w in start)
+        self.every = 1 if rows > LARGE else math.gcd(self.arguments.record_every, 100)
         if self.run is not None:
             weights = self._take_up(facts, start)
         else:
@@ -134,8 +136,6 @@ class Keeper:
         self.begun = self.leaving = True
         if self.signal:
             self._leave()
-        rows = len(X) * sum(w.numel() for w in start)
-        self.every = 1 if rows > LARGE else math.gcd(self.arguments.record_every, 100)
         return weights
 
     def _create(
@@ -144,7 +144,7 @@ class Keeper:
         from gd_torch.runs import Run, new_directory
 
         arguments = self.arguments
-        arguments.stepper = resolve(arguments, objective, start)
+        arguments.stepper = resolve(arguments, objective, start, self.every)
         arguments.device = str(X.device)
         settings = {name: getattr(arguments, name) for name in OPTIONS} | facts
         settings["data"] = settings["data"] and str(settings["data"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,9 @@ def stepper_name(text: str) -> str:
     return "compiled"
 
 
-def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights) -> str:
+def resolve(
+    arguments: argparse.Namespace, objective: Objective, start: Weights, callback_every: int
+) -> str:
     """eager or compiled, once for the whole run, so that going on makes the same steps."""
     from gd_torch import descend
     from gd_torch.compiler.operation_counter import OperationCounter
@@ -88,8 +89,8 @@ def resolve(arguments: argparse.Namespace, objective: Objective, start: Weights)
     counter = OperationCounter()
     counter.counting(objective)(*start)
     pays = compile_after_step(counter.seconds, arguments.steps, arguments.tolerance) is not None
-    rarely = math.gcd(arguments.record_every, 100) >= MIN_STEPS_BETWEEN_CALLBACKS
-    pays = pays and rarely and start[0].device.type == "cpu"
+    pays = pays and callback_every >= MIN_STEPS_BETWEEN_CALLBACKS
+    pays = pays and start[0].device.type == "cpu"
     if arguments.stepper == "eager" or (arguments.stepper == "auto" and not pays):
         return "eager"
     rate = arguments.learning_rate

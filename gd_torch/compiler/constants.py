@@ -52,7 +52,7 @@ class Constants:
         if tensor.is_complex() or tensor.is_quantized:
             raise Unsupported(f"it uses {tensor.dtype}")
         if tensor.numel() == 0:
-            raise Unsupported("a tensor without entries has no compiled form")
+            return self.graph.number(0.0, tuple(tensor.shape))
         mask, shape = tensor.dtype == torch.bool, tuple(tensor.shape)
         first = tensor.flatten()[0]
         if not mask and bool((tensor == first).all()):

@@ -19,6 +19,9 @@ from gd_torch.compiler.views import Node, View
 MAX_STATEMENTS = 20_000
 """Statements of one program, at most: compiling takes time that grows with them."""
 
+OF_NOTHING = {"sum": 0.0, "dot": 0.0, "prod": 1.0}
+"""What reductions of no entries give."""
+
 MASK_OPERATIONS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "ne_mask", "isnan"}
 """Pointwise operations whose result holds truth values."""
 
@@ -95,14 +98,16 @@ class Graph:
         shape = broadcast([view.shape for view in operands])
         views = [view.expand(shape) for view in operands]
         over = sorted({d % len(shape) for d in (range(len(shape)) if dims is None else dims)})
-        if math.prod(shape[d] for d in over) == 1:
+        count = math.prod(shape[d] for d in over)
+        kept = [s for d, s in enumerate(shape) if d not in over]
+        if count == 0 and operation in OF_NOTHING:
+            result = self.number(OF_NOTHING[operation], kept)
+        elif count == 1:
             result = views[0] if len(views) == 1 else views[0] * views[1]
             for d in reversed(over):
                 result = result.squeeze(d)
         elif len(views) == 1 and views[0].node is None and operation in ("sum", "max", "min"):
-            count = math.prod(shape[d] for d in over) if operation == "sum" else 1
-            kept = [s for d, s in enumerate(shape) if d not in over]
-            result = self.number(views[0].value * count, kept)
+            result = self.number(views[0].value * (count if operation == "sum" else 1), kept)
         else:
             mask = operation in ("any", "all")
             result = self._new(operation, views, shape, over, mask=mask)
@@ -153,10 +158,12 @@ class Graph:
         if any(mapping(replace(place, node=node)) is None for place in places):
             node = Node("computed", dense((math.prod(shape),)), mask, linear=True)
         for where, what in parts:
+            if math.prod(where.shape) == 0:
+                continue
             place = replace(where, node=node)
             sizes, (place, what), _ = refine(place.shape, [place, what.expand(place.shape)])
             self._append(Statement("copy", node, sizes, 0, [what], place))
-        if scatter is not None:
+        if scatter is not None and scatter[2].numel():
             operation, values, table = scatter
             node.linear = True
             sizes, (what,), _ = refine(tuple(table.shape), [values.expand(table.shape)])

@@ -79,13 +79,19 @@ class Lowering:
             return
         if all(memory(tensor) in self.contents for tensor in tensors_in(operation.result)):
             return  # a view of memory whose contents are known
+        results = operation.result
+        if not isinstance(results, tuple | list):
+            results = (results,)
+        if all(isinstance(tensor, Tensor) and tensor.numel() == 0 for tensor in results):
+            for tensor in results:
+                self.contents[memory(tensor)] = self.graph.number(0.0)
+            return
         handler = RULES.get(function)
         if handler is None:
             raise Unsupported(f"{named(function)} has no compiled form")
         views = handler(self, operation.result, *operation.arguments, **operation.options)
-        results = operation.result
-        if not isinstance(results, tuple | list):
-            views, results = (views,), (results,)
+        if not isinstance(views, tuple | list):
+            views = (views,)
         for tensor, view in zip(results, views, strict=True):
             if view is not None:
                 self.assign(tensor, view)
@@ -120,10 +126,11 @@ class Lowering:
             if isinstance(operand, complex):
                 raise Unsupported("it uses complex numbers")
             return self.graph.number(float(operand))
-        known = self.contents.get(memory(operand))
+        known, shape = self.contents.get(memory(operand)), tuple(operand.shape)
+        if operand.numel() == 0:
+            return self.graph.number(0.0, shape)
         if known is None:
             return self.constants.view(operand)
-        shape = tuple(operand.shape)
         if known.node is None:
             return replace(known, shape=shape, strides=(0,) * len(shape))
         offset = int(operand.storage_offset())

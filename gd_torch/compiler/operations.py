@@ -48,7 +48,7 @@ def expression(operation: str, given: Sequence[str], *, vector: bool, masks: boo
     if operation == "where":
         if masks:
             return f"({a} & {b}) | (~{a} & {given[2]})"
-        return f"SEL({a}, {b}, {given[2]})" if vector else f"({a} ? {b} : {given[2]})"
+        return f"{'SEL' if vector else 's_where'}({a}, {b}, {given[2]})"
     if operation in ("max", "min", "abs", "sqrt"):
         return f"{prefix}{operation}({', '.join(given)})"
     if operation in FUNCTIONS:

@@ -650,6 +650,9 @@ INDEXING: dict[str, Function] = {
     "index_select": lambda a: a.index_select(1, PICK),
     "index_add": lambda a: a.index_add(0, PICK, a.sin(), alpha=0.5),
     "index_copy": lambda a: a.index_copy(0, torch.tensor([2, 0]), a[:2].sin()),
+    "index_fill of clamped copies": lambda a: (
+        (a.expand(2, 4, 6) * 2).clamp(-1, 1).index_fill(2, torch.tensor([2]), 0.3).mean(0)
+    ),
     "index_fill": lambda a: a.index_fill(1, torch.tensor([1, 5]), 0.3) * a,
     "index_put": lambda a: a.index_put((PICK[1:],), a[:3].square()),
     "index_put accumulate": lambda a: a.index_put((PICK,), a.square(), accumulate=True),
@@ -1726,6 +1729,47 @@ def stochastic(data: Data) -> Iterator[Case]:
     for name, f in table.items():
         yield Case(name, f, (w,), 0.01, must_compile=False)
 
+NONE = torch.zeros(0, dtype=torch.int64)
+
+
+def without_entries(data: Data) -> Iterator[Case]:
+    """Slices, selections and reductions of no entries beside ordinary terms."""
+    empty = torch.zeros(0, 6, dtype=data.dtype)
+
+    def assigned(w: Tensor) -> Tensor:
+        y = w * 1.0
+        y[4:] += y[:0]
+        y[4:] = 1.0
+        return y
+
+    table: dict[str, Function] = {
+        "sum": lambda w: w[4:].exp().sum(),
+        "product": lambda w: w[4:].prod(),
+        "assignment": assigned,
+        "cat": lambda w: torch.cat([w, w[:0], empty]),
+        "product of matrices": lambda w: w[:, :0] @ w[:0].reshape(0, 3),
+        "scatter": lambda w: w.scatter(0, NONE.new_zeros(0, 6), w[:0]),
+        "index": lambda w: w[NONE].sum(),
+        "mask": lambda w: w[torch.zeros(4, 6, dtype=torch.bool)].sum(),
+        "loss": lambda w: F.mse_loss(w[:0], empty, reduction="sum"),
+        "softmax": lambda w: w[:0].softmax(1).sum(),
+        "cumsum": lambda w: w[:0].cumsum(0).sum(),
+        "constant": lambda w: (empty * w[:1]).sum(),
+        "amax": lambda w: w[:0].amax(1).sum(),
+        "stack": lambda w: torch.stack([w[:0], w[:0]]).sum(),
+        "split": lambda w: w.split([0, 4])[1].sin() + w.split([0, 4])[0].sum(),
+        "index_add": lambda w: w.index_add(0, NONE, w[:0]),
+        "index_put": lambda w: w.index_put((NONE,), w[:0]),
+    }
+    for name, f in table.items():
+        start = (data.normal(4, 6),)
+        yield Case(f"no entries: {name}", added(f), start, 0.01)
+
+
+def added(f: Function) -> Function:
+    """The sum of squares of what a function gives and of its argument."""
+    return lambda w: f(w).square().sum() + w.square().sum()
+
 
 SECTIONS = (
     pointwise,
@@ -1741,6 +1785,7 @@ SECTIONS = (
     late,
     linear_algebra,
     refused,
+    without_entries,
 )
 
 REFUSED = tuple(case.name for case in refused(Data(torch.float64, 0)) if case.name != "formatted")

@@ -93,6 +93,14 @@ FN V vmin(V a, V b) { return SEL(a != a, a, lesser(a, b)); }
 FN T s_max(T a, T b) { return a > b || a != a ? a : b; }
 FN T s_min(T a, T b) { return a < b || a != a ? a : b; }
 
+/* a where the mask is -1, b where it is 0, without a branch: of m ? x[i] : b gcc 12 makes a masked
+   load, which in loops over short axes reads other entries. */
+FN T s_where(J m, T a, T b) {
+    union { T t; J j; } x = {a}, y = {b};
+    x.j = (m & x.j) | (~m & y.j);
+    return x.t;
+}
+
 /* One number from the 64 / sizeof(T) elements of a virtual vector. Halves go onto halves,
    element i + n / 2 onto element i, until one is left: the same order for every BYTES. */
 #define FROM2_(i) ((i) + LANES / 2) % LANES

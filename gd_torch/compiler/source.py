@@ -35,7 +35,7 @@ LIMITS = {
 }
 """Between these a sum of squares has lost nothing."""
 
-LEVELS = ((3, 150), (2, 600), (1, 3000))
+LEVELS = ((3, 80), (2, 600), (1, 3000))
 """(level of the compiler, statements up to which it is used)."""
 
 CODES = {"LOSS": 1, "GRADIENT": 2, "TOLERANCE": 3, "STEPS": 4, "WEIGHT": 5}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ def agree(objective: Objective, weights: Weights, eager: Evaluation, compiled: E
     if _within(old, new, [fast_tolerance(x) for x in old]):
         return True
     try:
-        growing = rounding_tolerances(objective, weights, eager)
+        growing = rounding_tolerances(partial(evaluate, objective), weights, eager)
         return any(_within(old, new, tolerances) for tolerances in growing)
     except Exception:  # the user's function, under a mode that it may not support
         return False
@@ -71,20 +72,26 @@ def fast_tolerance(x: Tensor) -> Tensor:
 
 
 def rounding_tolerances(
-    objective: Objective, weights: Weights, eager: Evaluation
+    evaluation: Callable[[Weights], Evaluation], weights: Weights, eager: Evaluation
 ) -> Iterator[list[Tensor]]:
     """What the entries of value and partials may differ by, after one evaluation under noise, two,
-    and so on: they only grow. Nothing if ``eager`` is not repeated."""
+    and so on: they only grow. Nothing if ``eager`` is not repeated.
+
+    Args:
+        evaluation: gives value and partials of one run, or values and partials of many.
+        weights: the point or points.
+        eager: what ``evaluation`` gives there.
+    """
     old = _flat(eager)
     fast = [fast_tolerance(x) for x in old]
-    if not _within(old, _flat(evaluate(objective, weights)), fast):
+    if not _within(old, _flat(evaluation(weights)), fast):
         return
     largest = [torch.zeros_like(x) for x in old]
     for seed in range(SAMPLES):
         noise = RoundingNoise(seed)
         perturbed = tuple([noise.perturb(w.detach()) for w in weights])
         with noise:
-            noisy = _flat(evaluate(objective, perturbed))
+            noisy = _flat(evaluation(perturbed))
         deviations = [
             (x - y).abs().nan_to_num(nan=0.0, posinf=0.0) for x, y in zip(old, noisy, strict=True)
         ]

@@ -1,9 +1,9 @@
 """Compiled steps of many runs: every run goes to its own end in C, verified against eager values.
 
 Of all runs the first update is verified, the point where they end and the reason to stop there.
-The first and the last run of a chunk are followed on the way, with eager evaluations after 1, 2, 4,
-8, ... steps. At a difference the runs of that chunk are discarded, and they and all later ones run
-eagerly.
+The first run of chunks 1, 2, 4, 8, ... and the last run of all are followed on the way, with eager
+evaluations after 1, 2, 4, 8, ... steps. At a difference the runs of that chunk are discarded, and
+they and all later ones run eagerly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gd_torch.compiler import Ends, Program, Unsupported
-from gd_torch.descent.agreement import FAST, fast_tolerance
+from gd_torch.descent.agreement import FAST, fast_tolerance, rounding_tolerances
 from gd_torch.descent.compiled import CompiledStepper, warn
 from gd_torch.descent.driver import Stepper
 from gd_torch.descent.eager_batch import evaluation_of_many
@@ -31,8 +31,8 @@ CHUNKS = 16
 MIN_CHUNK = 256
 """Runs of a chunk, at least."""
 
-MAX_SINGLE_CHECKS = 8
-"""End points of a chunk that are verified one by one, at most."""
+MAX_SINGLE_CHECKS = 64
+"""Points of a chunk that are verified one by one, at most, where many at once leave doubts."""
 
 MAX_CHECK_ENTRIES = 1 << 22
 """Entries of the weights whose end points are evaluated together, at most."""
@@ -154,9 +154,12 @@ class CompiledBatch:
         return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
     def _follow(self, runs: Tensor, weights: Weights, ends: Ends) -> bool:
-        """Whether the first and the last run agree with eager evaluations all the way."""
-        plan = self.plan
-        for i in sorted({0, len(runs) - 1}):
+        """Whether the runs of this chunk that are followed agree with eager ones all the way."""
+        plan, number = self.plan, int(runs[0]) // self.chunk + 1
+        followed = [0] if number & (number - 1) == 0 else []
+        if int(runs[-1]) == self.recorder.runs - 1:
+            followed.append(len(runs) - 1)
+        for i in followed:
             run = int(runs[i])
             rates = tuple(rate[run].item() for rate in plan.learning_rates)
             one = Plan(plan.objective, rates, plan.steps, plan.tolerance, None, 1)
@@ -185,15 +188,33 @@ class CompiledBatch:
         unsure: list[int] = []
         for first in range(0, len(ends.losses), size):
             part = slice(first, first + size)
+            points = tuple(w[part] for w in weights)
             try:
-                losses, partials = self.many(tuple(w[part] for w in weights))
+                doubtful = self._doubtful(points, Ends(*(column[part] for column in ends)))
             except RuntimeError:  # it cannot be evaluated for many at once
                 return self._verify_singly(weights, ends, some(range(len(ends.losses))))
-            eager = torch.cat([d.reshape(len(d), -1) for d in partials], 1)
-            same = near(ends.losses[part], losses) & near(ends.partials[part], eager).all(1)
-            lost = ~ends.losses[part].isfinite() & ~losses.isfinite()
-            unsure += (first + (~(same | lost)).nonzero().flatten()).tolist()
+            unsure += (first + doubtful).tolist()
         return self._verify_singly(weights, ends, some(unsure))
+
+    def _doubtful(self, weights: Weights, ends: Ends) -> Tensor:
+        """The runs whose loss or partials differ from eager ones by more than rounding, int64."""
+        losses, partials = self.many(weights)
+        same = near(ends.losses, losses) & near(ends.partials, in_rows(partials)).all(1)
+        lost = ~ends.losses.isfinite() & ~losses.isfinite()
+        unsure = (~(same | lost)).nonzero().flatten()
+        if not len(unsure):
+            return unsure
+        points = tuple(w[unsure] for w in weights)
+        losses, partials = self.many(points)
+        apart = (ends.losses[unsure] - losses).abs()
+        each_apart = (ends.partials[unsure] - in_rows(partials)).abs()
+        differs = torch.ones_like(unsure, dtype=torch.bool)
+        for tolerance, *tolerances in rounding_tolerances(self.many, points, (losses, partials)):
+            agree = (apart <= tolerance) & (each_apart <= in_rows(tolerances)).all(1)
+            differs &= ~agree
+            if not bool(differs.any()):
+                break
+        return unsure[differs]
 
     def _verify_singly(self, weights: Weights, ends: Ends, runs: Iterable[int]) -> bool:
         """The same for some runs, which allows for what rounding does to each partial."""
@@ -210,6 +231,11 @@ class CompiledBatch:
 def some(runs: Sequence[int]) -> Sequence[int]:
     """Some of these runs, evenly spread, where they are too many to be verified one by one."""
     return runs[:: max(1, len(runs) // MAX_SINGLE_CHECKS)]
+
+
+def in_rows(partials: Sequence[Tensor]) -> Tensor:
+    """Tensors of shape (runs, *shape) side by side, shape (runs, entries)."""
+    return torch.cat([d.reshape(len(d), -1) for d in partials], 1)
 
 
 def near(compiled: Tensor, eager: Tensor) -> Tensor:

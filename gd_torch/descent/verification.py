@@ -7,6 +7,7 @@ eager steps use, so that a wrong rate, norm, stop or record is seen although all
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -75,7 +76,8 @@ def update_agrees(
         eager = evaluate(objective, tuple(w.clone() for w in weights))
         expected = update(weights, eager[1], rates)
         least = UPDATE_ROUNDINGS * torch.finfo(weights[0].dtype).eps
-        for _, *partials in rounding_tolerances(objective, weights, eager):
+        growing = rounding_tolerances(partial(evaluate, objective), weights, eager)
+        for _, *partials in growing:
             parts = zip(moved, expected, weights, eager[1], partials, rates, strict=True)
             if all(
                 bool(((m - e).abs() <= least * (w.abs() + rate * d.abs()) + rate * noise).all())

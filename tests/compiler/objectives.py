@@ -1729,6 +1729,7 @@ def stochastic(data: Data) -> Iterator[Case]:
     for name, f in table.items():
         yield Case(name, f, (w,), 0.01, must_compile=False)
 
+
 NONE = torch.zeros(0, dtype=torch.int64)
 
 

@@ -184,7 +184,7 @@ FAULTS = [
     fault("partials in another order", "net",
           r"g\[8 \+ a0 \* 3 \+ a1 \* 1\]", "g[8 + a0 * 3 + 2 - a1]"),
     fault("a missing clamp", "pieces", r"s_min\((x\d+), 0\.5f?\)", r"\1"),
-    fault("a clamp of the value alone", "pieces", r"\((x\d+) \? (x\d+) : 0\.0f?\)", r"\2"),
+    fault("a clamp of the value alone", "pieces", r"s_where\((x\d+), (x\d+), 0\.0f?\)", r"\2"),
     fault("a comparison the other way round", "pieces", r"\(w \+ 0 \+ a0\)\)\[0\] > ",
           "(w + 0 + a0))[0] < "),
     fault("the least entry instead of the largest", "pieces", r"s_max\((x\d+), \(\(w \+ 0 \+ k0",

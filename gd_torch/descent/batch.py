@@ -14,7 +14,7 @@ from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.operation_counter import OperationCounter
 from gd_torch.descent.compiled import side_effects_of
 from gd_torch.descent.compiled_batch import compiled_batch
-from gd_torch.descent.cost_model import compiling_batch_pays, runs_per_block
+from gd_torch.descent.cost_model import compiling_batch_pays, runs_per_block, runs_per_chunk
 from gd_torch.descent.driver import Stepper, compile_or_warn, drive
 from gd_torch.descent.eager_batch import eager_batch
 from gd_torch.descent.plan import MAX_STEPS, BatchPlan, check_stepper
@@ -98,7 +98,8 @@ def descend_many(
         def compiled() -> Stepper[BatchProgress]:
             if why_not is not None:
                 raise Unsupported(why_not)
-            return compiled_batch(plan, recorder, weights, make_eager)
+            chunk = runs_per_chunk(runs, steps, entries)
+            return compiled_batch(plan, recorder, weights, chunk, make_eager)
 
         batch = compile_or_warn(compiled, make_eager, stacklevel=3)
     else:

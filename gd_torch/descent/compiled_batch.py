@@ -25,12 +25,6 @@ from gd_torch.descent.step import batch_stop_codes, batch_update
 from gd_torch.descent.verification import agrees, is_update, update_agrees, verified_program
 from gd_torch.objectives import Weights
 
-CHUNKS = 16
-"""Into how many chunks a batch is cut, for the callback and for verification."""
-
-MIN_CHUNK = 256
-"""Runs of a chunk, at least."""
-
 MAX_SINGLE_CHECKS = 64
 """Points of a chunk that are verified one by one, at most, where many at once leave doubts."""
 
@@ -42,14 +36,14 @@ MakeEager = Callable[[int], Stepper[BatchProgress]]
 
 
 def compiled_batch(
-    plan: BatchPlan, recorder: BatchRecorder, weights: Weights, make_eager: MakeEager
+    plan: BatchPlan, recorder: BatchRecorder, weights: Weights, chunk: int, make_eager: MakeEager
 ) -> Stepper[BatchProgress]:
     """The compiled steps of all runs of a batch, from these starts, shape (runs, *shape) each.
 
     Raises:
         Unsupported: the objective cannot be compiled.
     """
-    return CompiledBatch(plan, recorder, weights, make_eager)
+    return CompiledBatch(plan, recorder, weights, chunk, make_eager)
 
 
 class CompiledBatch:
@@ -59,17 +53,19 @@ class CompiledBatch:
         plan: what the runs are to do.
         recorder: stores their ends.
         weights: all start weights.
+        chunk: runs that are verified together.
         make_eager: the eager steps of all runs from a number on, for what is not verified.
     """
 
     def __init__(
-        self, plan: BatchPlan, recorder: BatchRecorder, weights: Weights, make_eager: MakeEager
-    ) -> None:
+        self, plan: BatchPlan, recorder: BatchRecorder, weights: Weights, chunk: int,
+        make_eager: MakeEager,
+    ) -> None:  # fmt: skip
         self.plan, self.recorder, self.starts, self.make_eager = plan, recorder, weights, make_eager
+        self.chunk = chunk
         first = tuple(w[0] for w in weights)
         self.rows = verified_program(plan.objective, first)
         self.program = self._program_of_many(first)
-        self.chunk = max(MIN_CHUNK, -(-recorder.runs // CHUNKS))
         self.many = evaluation_of_many(plan.objective)
         self.eager: Stepper[BatchProgress] | None = None
 

@@ -39,10 +39,10 @@ from gd_torch.objectives import Objective, Weights
 MAX_PROGRAMS = 8
 """Programs of one run, at most, where the callback changes what the objective computes."""
 
-MAX_SLOTS = 1 << 15
+MAX_SLOTS = 1 << 18
 """Points recorded between two verifications, at most."""
 
-MAX_ENTRIES = 1 << 21
+MAX_ENTRIES = 1 << 22
 """Entries of the weights at those points, at most."""
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import TYPE_CHECKING, Any
 
 _collects = gc.isenabled()
+_imports_torch = "torch" not in sys.modules
 gc.disable()  # importing torch makes half a million objects, none of them garbage
 try:
     import torch  # noqa: F401
 finally:
     if _collects:
-        if gc.get_freeze_count() == 0:
+        if _imports_torch and gc.get_freeze_count() == 0:
             gc.freeze()  # no later collection searches them; at exit that would take 0.4 s
         gc.enable()
 

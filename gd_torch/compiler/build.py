@@ -23,9 +23,14 @@ MACHINE_FLAGS = dict.fromkeys(("x86_64", "i686"), ("-march=native",))
 MACHINE_FLAGS |= dict.fromkeys(("aarch64", "arm64"), ("-mcpu=native",))
 """For this processor's instructions, by machine; left out if the compiler refuses it."""
 
-FLAGS = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-std=gnu11", "-w")
+FLAGS = (
+    "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-ivopts", "-std=gnu11", "-w",
+)  # fmt: skip
+"""No fused multiply-add, which rounds once instead of twice; nothing that is set on errors. With
+ivopts gcc 12 writes some addresses as a difference, takes the function that stores there for one
+without effects, and leaves its call out."""
+
 OUTPUT_FLAGS = ("-x", "c", "-", "-shared", "-fPIC")
-"""No fused multiply-add, which rounds once instead of twice; nothing that is set on errors."""
 
 MOST_LOADED = 256
 """Libraries that are found again without a look at the disk."""

@@ -682,6 +682,12 @@ def indexing(data: Data) -> Iterator[Case]:
             objective = gated(fitted(data, f, start))
             yield Case(f"late {name}", objective, (data.scalar(2.0), *start), 0.01)
 
+    def one_row(w: Tensor) -> Tensor:
+        a = F.leaky_relu(w + 0.5, 0.2)
+        return a.gather(1, torch.zeros(1, 8, 8, 1, dtype=torch.int64)).square().mean()
+
+    yield Case("gather of one row after a kink", one_row, (data.normal(1, 8, 8, 1),), 0.02)
+
 
 LATE = {
     "gather 0",

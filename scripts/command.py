@@ -9,7 +9,6 @@ import argparse
 import atexit
 import errno
 import gc
-import importlib.util
 import os
 import re
 import sys
@@ -41,7 +40,7 @@ from writing import (  # noqa: F401 - the scripts find them here
 if TYPE_CHECKING:
     import torch
 
-    from gd_torch.columns import Columns
+    from gd_torch.data.csv_reader import Columns
 
 UNUSABLE = 2
 """Exit status for input that cannot be used; 1 is a failed check or a failed write."""
@@ -185,8 +184,9 @@ def add_output(parser: Parser) -> None:
 
 def load_torch() -> None:
     """Import torch, with the garbage collector off; what it makes is never searched for garbage."""
-    import gd_torch  # noqa: F401 - turns it off
+    from gd_torch import torch_loading
 
+    torch_loading.load_torch()
     gc.freeze()
 
 
@@ -211,18 +211,9 @@ def find_device(name: str) -> torch.device:
 
 
 def read_columns(path: Path, target: str) -> Columns:
-    """A CSV file's columns, or a refusal.
+    """A CSV file's columns, or a refusal; the reader does not import torch."""
+    from gd_torch.data import csv_reader as reader
 
-    The library's reader is loaded from its file: importing gd_torch would import torch, and a bad
-    file can be told in a tenth of that time.
-    """
-    package = importlib.util.find_spec("gd_torch")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("No module named 'gd_torch'")
-    source = Path(package.origin).with_name("columns.py")
-    spec = importlib.util.spec_from_file_location("columns", source)
-    reader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reader)
     try:
         return reader.read_columns(path, target)
     except ValueError as error:

@@ -9,9 +9,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gd_torch import descend_many, init_weights, load_iris, network_mse
-from gd_torch.objectives import Objective
+from gd_torch.data.dataset import standardise
 from gd_torch.plots import Trained
-from gd_torch.table import standardise
+from gd_torch.typing import Objective
 
 STEPS = 1000
 POINTS, ZOOM_POINTS = 256, 192

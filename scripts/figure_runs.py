@@ -25,9 +25,9 @@ from gd_torch import (
     network_mse,
     partials,
 )
-from gd_torch.brute_force import Lowest
-from gd_torch.objectives import Objective, Weights
+from gd_torch.grid_search import Lowest
 from gd_torch.plots import Comparison, Evaluated, Turn
+from gd_torch.typing import Objective, Weights
 from sweep_curve import classified
 
 BOWL_RATE = 0.1

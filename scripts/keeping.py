@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descent
-    from gd_torch.objectives import Objective, Weights
-    from gd_torch.runs import Run
+    from gd_torch.storage.run_directory import Run
+    from gd_torch.typing import Objective, Weights
 
 GONE_EAGER = r".*\brun eagerly\b"
 """What the library's warnings say when steps are not compiled ones, or no longer."""
@@ -49,8 +49,8 @@ def keeping(arguments: argparse.Namespace, parser: command.Parser) -> Iterator[K
     if launch.launched():
         raise command.Refused("--run keeps a run of one process; leave it out under torchrun")
     keeper = Keeper(arguments, parser)
-    from gd_torch.runs import Busy, Occupied
-    from gd_torch.sealed import Damaged
+    from gd_torch.storage.atomic_files import Damaged
+    from gd_torch.storage.run_directory import Busy, Occupied
 
     try:
         if arguments.resume:
@@ -93,7 +93,7 @@ class Keeper:
         """Take the directory, and from its settings what the command line left open."""
         import torch
 
-        from gd_torch.runs import Run
+        from gd_torch.storage.run_directory import Run
 
         where = self.arguments.run
         self.run = Run(where)
@@ -141,7 +141,7 @@ class Keeper:
     def _create(
         self, facts: dict[str, Any], X: Tensor, objective: Objective, start: Weights
     ) -> None:
-        from gd_torch.runs import Run, new_directory
+        from gd_torch.storage.run_directory import Run, new_directory
 
         arguments = self.arguments
         arguments.stepper = resolve(arguments, objective, start, self.every)

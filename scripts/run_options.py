@@ -12,8 +12,8 @@ import launch
 import telling
 
 if TYPE_CHECKING:
-    from gd_torch.objectives import Objective, Weights
-    from gd_torch.table import Table
+    from gd_torch.data.dataset import Table
+    from gd_torch.typing import Objective, Weights
 
 FRESH = Path("runs")
 """Where `--run` without a name makes one."""
@@ -104,7 +104,7 @@ def resolve(
 
 def digest(table: Table) -> str:
     """The SHA-256 of the data's names, shapes and numbers."""
-    from gd_torch.checkpoint import to_bytes
+    from gd_torch.storage.checkpoint import to_bytes
 
     tensors = (table.X, table.Y)
     shapes = [(t.dtype, tuple(t.shape)) for t in tensors]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descents
-    from gd_torch.table import Table
+    from gd_torch.data.dataset import Table
 
 DESCRIPTION = """\
 Train the net of train.py from many seeds with many learning rates, all descents side by side, and
@@ -163,7 +163,7 @@ def accuracies(X: Tensor, Y: Tensor, runs: Descents) -> Tensor:
     import torch
 
     from gd_torch import predict
-    from gd_torch.networks import accuracy
+    from gd_torch.objectives.network import accuracy
 
     return torch.tensor(
         [accuracy(predict(X, W1, W2), Y) for W1, W2 in zip(*runs.weights, strict=True)]

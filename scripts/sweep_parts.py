@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descents
-    from gd_torch.finished import Finished
-    from gd_torch.objectives import Objective, Weights
+    from gd_torch.storage.sweep_directory import Finished
+    from gd_torch.typing import Objective, Weights
 
 OPTIONS = (
     "objective", "hidden", "rates", "seeds", "starts", "steps", "tolerance", "part", "standardise",
@@ -112,9 +112,9 @@ def _kept(
         return
     import torch
 
-    from gd_torch.finished import Finished
-    from gd_torch.runs import Busy, Occupied
-    from gd_torch.sealed import Damaged
+    from gd_torch.storage.atomic_files import Damaged
+    from gd_torch.storage.run_directory import Busy, Occupied
+    from gd_torch.storage.sweep_directory import Finished
 
     settings: dict[str, Any] = {name: getattr(arguments, name) for name in OPTIONS}
     settings |= {"device": str(starts[0].device), "data": data_sha256, "torch": torch.__version__}

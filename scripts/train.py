@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descent
-    from gd_torch.table import Table
+    from gd_torch.data.dataset import Table
 
 DESCRIPTION = """\
 Train a net of two weight matrices, P = s(s(X W1) W2) with s the logistic sigmoid, by gradient
@@ -142,8 +142,8 @@ def load(arguments: argparse.Namespace) -> tuple[Table, str]:
     command.load_torch()
     import torch
 
-    from gd_torch.iris import iris_table
-    from gd_torch.table import as_table, standardise
+    from gd_torch.data.dataset import as_table, standardise
+    from gd_torch.data.iris import iris_table
 
     where = {
         "dtype": getattr(torch, arguments.dtype),

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descent
-    from gd_torch.table import Table
+    from gd_torch.data.dataset import Table
 
 
 def summary(table: Table, run: Descent, arguments: argparse.Namespace, rows: int) -> dict[str, Any]:
     """Every result, ready for JSON."""
     from gd_torch.descent.distributed import all_reduce_sum
-    from gd_torch.networks import confusion_matrix, predict
+    from gd_torch.objectives.network import confusion_matrix, predict
 
     counts = all_reduce_sum(confusion_matrix(predict(table.X, *run.weights), table.Y))
     return {

@@ -34,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` whole or not at all."""
-    from gd_torch.sealed import write_result
+    from gd_torch.storage.atomic_files import write_result
 
     write_result(path, data)
 

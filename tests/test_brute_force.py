@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gd_torch import bowl, brute_force, curve
-from gd_torch.brute_force import CHUNK, Cost, _duration, search_cost
+from gd_torch.grid_search import CHUNK, Cost, _duration, search_cost
 
 
 def axis(low, high, points):

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gd_torch.checkpoint import FIELDS, Checkpoint, read_checkpoint, write_checkpoint
-from gd_torch.sealed import Damaged, seal
+from gd_torch.storage.atomic_files import Damaged, seal
+from gd_torch.storage.checkpoint import FIELDS, Checkpoint, read_checkpoint, write_checkpoint
 
 examples = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 

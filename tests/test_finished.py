@@ -10,9 +10,9 @@ import torch
 from conftest import ROOT
 
 from gd_torch import curve, descend_many
-from gd_torch.finished import Finished
-from gd_torch.runs import Busy, Occupied, Run
-from gd_torch.sealed import Damaged
+from gd_torch.storage.atomic_files import Damaged
+from gd_torch.storage.run_directory import Busy, Occupied, Run
+from gd_torch.storage.sweep_directory import Finished
 
 START = torch.tensor([1.9, 1.0, 1e9], dtype=torch.float64)
 RUNS = descend_many(curve, START, 0.1, steps=5)

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 import command
 import train
-from gd_torch.sealed import seal
+from gd_torch.storage.atomic_files import seal
 from run_options import check_kept
 
 SHORT = ("--steps", "150", "--record-every", "50")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gd_torch import descend, init_weights, load_iris, network_mse, predict
-from gd_torch.networks import accuracy, confusion_matrix
+from gd_torch.objectives.network import accuracy, confusion_matrix
 
 
 @pytest.mark.parametrize(("widths", "count"), [((4, 2, 3), 14), ((4, 4, 3), 28), ((7, 5, 2), 45)])

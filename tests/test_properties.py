@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gd_torch import brute_force, check_partials, descend, descend_many
+from gd_torch.data.dataset import read_table, standardise
 from gd_torch.descent import Stop
-from gd_torch.table import read_table, standardise
 
 MORE = os.environ.get("HYPOTHESIS_EXAMPLES")
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from gd_torch import descend, init_weights, load_iris, network_mse
-from gd_torch.checkpoint import (
+from gd_torch.storage.atomic_files import Damaged, seal, write_whole
+from gd_torch.storage.checkpoint import (
     TEXT,
     Checkpoint,
     name_for,
     read_checkpoint,
     write_checkpoint,
 )
-from gd_torch.runs import Busy, Occupied, Run, has_run, new_directory
-from gd_torch.sealed import Damaged, seal, write_whole
+from gd_torch.storage.run_directory import Busy, Occupied, Run, has_run, new_directory
 
 START = (torch.tensor([1.5, -2.0]), torch.tensor([[0.1, 1e-310]], dtype=torch.float64))
 EMPTY = hashlib.sha256().hexdigest()
@@ -394,7 +394,8 @@ def test_a_history_without_a_checkpoint_is_worth_keeping(tmp_path):
 def test_one_process_holds_a_run(tmp_path):
     """The second is told who does; the lock of a killed process is free."""
     code = (
-        "import sys, time; from pathlib import Path; from gd_torch.runs import Run\n"
+        "import sys, time; from pathlib import Path\n"
+        "from gd_torch.storage.run_directory import Run\n"
         "run = Run(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(

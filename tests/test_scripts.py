@@ -56,7 +56,7 @@ def test_a_disagreement_is_shown_and_fails_the_report(tmp_path):
     """With another formula for the curve the report disagrees and the exit status is 1."""
     code = (
         "import sys; sys.argv = ['reproduce.py', '--quick']\n"
-        "import gd_torch, gd_torch.objectives as o\n"
+        "import gd_torch, gd_torch.objectives.tutorial as o\n"
         "gd_torch.curve = lambda w: o.curve(w) + w / 100\n"
         "import command, reproduce\n"
         "command.run(reproduce.parser(), reproduce.main)\n"

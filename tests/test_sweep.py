@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gd_torch import curve, descend, init_weights, load_iris, network_mse
-from gd_torch.table import standardise
+from gd_torch.data.dataset import standardise
 
 
 def test_every_run_is_the_one_that_train_would_make(script, tmp_path):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gd_torch.columns import LONGEST
-from gd_torch.table import read_table, standardise
+from gd_torch.data.csv_reader import LONGEST
+from gd_torch.data.dataset import read_table, standardise
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gd_torch import init_weights, load_iris, network_mse, predict
-from gd_torch.networks import accuracy
-from gd_torch.table import standardise
+from gd_torch.data.dataset import standardise
+from gd_torch.objectives.network import accuracy
 
 
 def test_the_first_run_succeeds(script, tmp_path):

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gd_torch.arguments import Number, as_weights, check_number, check_scalar, check_whole
 from gd_torch.checking.hand import Hand, ask
 from gd_torch.checking.judge import Case, judge
 from gd_torch.checking.points import copies, moved_points, point_at
 from gd_torch.checking.report import PartialsReport, Result
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
+from gd_torch.validation import Number, as_weights, check_number, check_scalar, check_whole
 
 _DRAWS = 40  # calls that must agree where the objective draws random numbers
 _RTOL = {torch.float64: 1e-7, torch.float32: 2e-4}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gd_torch.checking.replay import Replay
-from gd_torch.objectives import Weights
+from gd_torch.typing import Weights
 
 
 @dataclass(frozen=True)

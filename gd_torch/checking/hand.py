@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gd_torch.checking.points import copies
-from gd_torch.objectives import Weights
+from gd_torch.typing import Weights
 
 Hand = Callable[..., object]
 """The hand derivation: a function of the weights that returns one partial per weight."""

@@ -16,7 +16,7 @@ from gd_torch.checking.referee import Slope, basis, entry, inner, random_directi
 from gd_torch.checking.replay import Replay
 from gd_torch.checking.report import Result, Worst
 from gd_torch.checking.trace import record
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 _NAMING_POINTS = 6
 

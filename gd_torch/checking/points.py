@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gd_torch.objectives import Objective, Weights
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
+from gd_torch.typing import Objective, Weights
 
 _MOVE = 0.25  # of an entry's magnitude
 _TRIES = 6

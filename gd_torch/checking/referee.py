@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 _ROWS = 7
 _STEP = 2.0  # each row's step is the last one's over this

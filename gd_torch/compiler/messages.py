@@ -21,7 +21,9 @@ def line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if not module.startswith(("torch", "gd_torch.")) or module == "gd_torch.objectives":
+        if not module.startswith(("torch", "gd_torch.")) or module.startswith(
+            "gd_torch.objectives."
+        ):
             return f" ({frame.f_code.co_filename}, line {frame.f_lineno})"
         frame = frame.f_back  # type: ignore[assignment]
     return ""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gd_torch.objectives import Objective
+from gd_torch.typing import Objective
 
 SECONDS_PER_STEP = 5e-5
 SECONDS_PER_OPERATION = 8e-6

@@ -16,7 +16,7 @@ from gd_torch.compiler.build import CompilerError, load
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.many_runs import Batch, Ends, run_along_runs, run_one_by_one
 from gd_torch.compiler.source import CODES, Source, generate, optimization
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 __all__ = ["Ends", "Program", "Record", "Result", "Source", "generate"]
 

@@ -19,7 +19,7 @@ from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.messages import line, named, unknown
 from gd_torch.compiler.overloads import METADATA, READ_A_NUMBER, RESHAPES, is_view
 from gd_torch.compiler.tensors import memory, tensors_in, whole_storage, with_replaced
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 MAX_OPERATIONS = 30_000
 """Operations of one recording, at most."""

@@ -18,7 +18,7 @@ from gd_torch.compiler.recording import record
 from gd_torch.compiler.rules import KNOWN
 from gd_torch.compiler.schedule import Schedule
 from gd_torch.compiler.strides import contiguous
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 MAX_LOCAL_WEIGHTS = 64
 """Up to this many weights are kept in variables of the C function, more in memory."""

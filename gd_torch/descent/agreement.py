@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gd_torch.compiler.rounding import RoundingNoise
-from gd_torch.objectives import Objective, Weights
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
+from gd_torch.typing import Objective, Weights
 
 Evaluation = tuple[Tensor, Weights]
 """An objective's value and its partials at one point."""

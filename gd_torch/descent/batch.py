@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gd_torch.arguments import check_held, check_number, check_start, check_whole
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.operation_counter import OperationCounter
 from gd_torch.descent.compiled import side_effects_of
@@ -20,8 +19,9 @@ from gd_torch.descent.eager_batch import eager_batch
 from gd_torch.descent.plan import MAX_STEPS, BatchPlan, check_stepper
 from gd_torch.descent.recorder import BatchRecorder
 from gd_torch.descent.result import BatchProgress, Descents
-from gd_torch.objectives import Objective, Weights
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
+from gd_torch.typing import Objective, Weights
+from gd_torch.validation import check_held, check_number, check_start, check_whole
 
 
 def descend_many(

@@ -34,7 +34,7 @@ from gd_torch.descent.verification import (
     side_effect,
     verified_program,
 )
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 MAX_PROGRAMS = 8
 """Programs of one run, at most, where the callback changes what the objective computes."""

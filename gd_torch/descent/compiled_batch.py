@@ -23,7 +23,7 @@ from gd_torch.descent.recorder import BatchRecorder, Recorder
 from gd_torch.descent.result import BatchProgress, Descents, Stop
 from gd_torch.descent.step import batch_stop_codes, batch_update
 from gd_torch.descent.verification import agrees, is_update, update_agrees, verified_program
-from gd_torch.objectives import Weights
+from gd_torch.typing import Weights
 
 MAX_SINGLE_CHECKS = 64
 """Points of a chunk that are verified one by one, at most, where many at once leave doubts."""

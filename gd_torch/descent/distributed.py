@@ -13,11 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gd_torch.arguments import check_whole
 from gd_torch.descent.batch import descend_many
 from gd_torch.descent.result import Descents
-from gd_torch.objectives import Objective, Weights
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
+from gd_torch.typing import Objective, Weights
+from gd_torch.validation import check_whole
 
 
 def rank_and_size() -> tuple[int, int]:

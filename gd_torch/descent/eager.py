@@ -9,8 +9,8 @@ from gd_torch.descent.plan import Plan
 from gd_torch.descent.recorder import Recorder
 from gd_torch.descent.result import Point
 from gd_torch.descent.step import gradient_norm, stop_reason, update
-from gd_torch.objectives import Weights
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
+from gd_torch.typing import Weights
 
 
 class EagerStepper:

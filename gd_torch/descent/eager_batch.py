@@ -13,7 +13,7 @@ from gd_torch.descent.plan import BatchPlan, Plan
 from gd_torch.descent.recorder import BatchRecorder, Recorder
 from gd_torch.descent.result import BatchProgress, Descents
 from gd_torch.descent.step import batch_gradient_norms, batch_stop_codes, batch_update
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 STEPS_BETWEEN_CHECKS = 64
 """Steps of a block before it is checked which of its runs have ended."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gd_torch.descent.result import BatchProgress, Point, Stop
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
 
 Callback = Callable[[int, float, Weights], bool | None]
 """``callback(step, loss, weights)``; False asks the run to stop."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gd_torch.descent.plan import MAX_STEPS
 from gd_torch.descent.result import Descent, Descents, Point
-from gd_torch.objectives import Weights
+from gd_torch.typing import Weights
 
 POINTS_PER_BLOCK = 1024
 """Points whose tensors are stacked into one, so that a long run holds few objects."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.objectives import Weights
+from gd_torch.typing import Weights
 
 
 class Stop(IntEnum):

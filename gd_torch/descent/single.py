@@ -8,13 +8,6 @@ from typing import Literal
 
 import torch
 
-from gd_torch.arguments import (
-    Number,
-    check_learning_rates,
-    check_number,
-    check_start,
-    check_whole,
-)
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.operation_counter import OperationCounter
 from gd_torch.descent.compiled import compiled_stepper, side_effects_of
@@ -28,7 +21,14 @@ from gd_torch.descent.eager import EagerStepper
 from gd_torch.descent.plan import MAX_STEPS, Callback, Plan, check_stepper
 from gd_torch.descent.recorder import Recorder
 from gd_torch.descent.result import Descent, Point
-from gd_torch.objectives import Objective
+from gd_torch.typing import Objective
+from gd_torch.validation import (
+    Number,
+    check_learning_rates,
+    check_number,
+    check_start,
+    check_whole,
+)
 
 
 def descend(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gd_torch.descent.result import Stop
-from gd_torch.objectives import Weights
+from gd_torch.typing import Weights
 
 # ---------------------------------------------------------------- one run
 

@@ -18,8 +18,8 @@ from gd_torch.descent.agreement import FAST, agree, rounding_tolerances
 from gd_torch.descent.plan import Plan
 from gd_torch.descent.result import Stop
 from gd_torch.descent.step import gradient_norm, stop_reason, update
-from gd_torch.objectives import Objective, Weights
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
+from gd_torch.typing import Objective, Weights
 
 MOVED = 1 / 128
 """How far the second point of the first verification is moved, relative and absolute."""

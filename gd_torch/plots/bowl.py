@@ -13,10 +13,10 @@ from mpl_toolkits.mplot3d import Axes3D
 from torch import Tensor
 
 from gd_torch.descent import Descent
-from gd_torch.objectives import Objective
-from gd_torch.partials import value_and_partials
+from gd_torch.gradients import value_and_partials
 from gd_torch.plots import style
 from gd_torch.plots.grid import Grid, Range, rectangle
+from gd_torch.typing import Objective
 
 SURFACE = LinearSegmentedColormap.from_list("pale", ["#AFC3D6", "#EDF2F6"])
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gd_torch.brute_force import Lowest
-from gd_torch.objectives import Objective
+from gd_torch.grid_search import Lowest
 from gd_torch.plots import style
 from gd_torch.plots.grid import line
+from gd_torch.typing import Objective
 
 
 @style.styled

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gd_torch.descent import Descent
-from gd_torch.objectives import Objective
-from gd_torch.partials import partials
+from gd_torch.gradients import partials
 from gd_torch.plots import style
 from gd_torch.plots.grid import Range, line
+from gd_torch.typing import Objective
 
 Point = tuple[float, float]
 

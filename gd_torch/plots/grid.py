@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.brute_force import brute_force
-from gd_torch.objectives import Objective
+from gd_torch.grid_search import brute_force
+from gd_torch.typing import Objective
 
 Range = tuple[float, float]
 """The least and the greatest value of a weight that is shown."""

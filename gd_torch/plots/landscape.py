@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gd_torch.descent import Descent
-from gd_torch.objectives import Objective
 from gd_torch.plots import style
+from gd_torch.typing import Objective
 
 
 class Plane(NamedTuple):

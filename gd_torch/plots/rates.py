@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gd_torch.brute_force import brute_force
 from gd_torch.descent import Descent
-from gd_torch.objectives import Objective
+from gd_torch.grid_search import brute_force
 from gd_torch.plots import style
 from gd_torch.plots.curve import Point, draw_curve, draw_minimum, points
 from gd_torch.plots.grid import Range
+from gd_torch.typing import Objective
 
 
 @style.styled

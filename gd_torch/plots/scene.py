@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from gd_torch.descent import Descent
-from gd_torch.objectives import Objective
-from gd_torch.partials import value_and_partials
+from gd_torch.gradients import value_and_partials
 from gd_torch.plots import style
 from gd_torch.plots.bowl import path_of, tangents
 from gd_torch.plots.grid import Grid
 from gd_torch.plots.page import page, table
+from gd_torch.typing import Objective
 
 Trace = dict[str, Any]
 

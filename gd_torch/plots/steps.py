@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gd_torch.objectives import Objective
 from gd_torch.plots import style
 from gd_torch.plots.bowl import draw_contours
 from gd_torch.plots.grid import Range, rectangle
+from gd_torch.typing import Objective
 
 
 class Evaluated(NamedTuple):

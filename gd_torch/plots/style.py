@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from gd_torch.descent import Descent
-from gd_torch.objectives import Objective
+from gd_torch.typing import Objective
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

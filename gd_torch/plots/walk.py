@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gd_torch.descent import Descent
-from gd_torch.objectives import Objective
-from gd_torch.partials import partials
+from gd_torch.gradients import partials
 from gd_torch.plots import style
 from gd_torch.plots.curve import points
 from gd_torch.plots.grid import Range, line
 from gd_torch.plots.page import page, table
+from gd_torch.typing import Objective
 
 Trace = dict[str, Any]
 

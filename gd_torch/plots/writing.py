@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gd_torch.plots.style import styled
-from gd_torch.sealed import write_result
+from gd_torch.storage.atomic_files import write_result
 
 UNDATED: dict[str, dict[str, None]] = {
     "svg": {"Date": None},

@@ -51,7 +51,7 @@ def crafted(good: bytes, bomb: Path) -> dict[str, Callable[[Path], object]]:
 
 def resealed(good: bytes, **changes: object) -> bytes:
     """The checkpoint with other members under a checksum that fits."""
-    from gd_torch.sealed import seal
+    from gd_torch.storage.atomic_files import seal
 
     fields = json.loads(good)
     del fields["sha256"]

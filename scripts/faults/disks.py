@@ -149,7 +149,7 @@ def one_filled(
     kept: Path, expected: dict[str, bytes], origin: Path | None, reason: str
 ) -> Counter[str]:
     """What the run that could not write has left, and where the next one ended."""
-    from gd_torch.sealed import Damaged
+    from gd_torch.storage.atomic_files import Damaged
 
     left = kept / "run-1"
     counts = refusal(outcome(kept, 1), kept / "disk/run", reason)

@@ -26,14 +26,14 @@ Line = Callable[..., list[str]]
 
 NAIVE = f"""
 import runpy, sys
-import gd_torch.checkpoint
+import gd_torch.storage.checkpoint
 
 def write_in_place(path, data):
     with open(path, "wb", buffering=0) as file:
         for first in range(0, len(data), 512):
             file.write(data[first:first + 512])
 
-gd_torch.checkpoint.write_whole = write_in_place
+gd_torch.storage.checkpoint.write_whole = write_in_place
 sys.path.insert(0, {str(TRAIN.parent)!r})
 sys.argv[0] = {str(TRAIN)!r}
 runpy.run_path({str(TRAIN)!r}, run_name="__main__")
@@ -80,7 +80,7 @@ def one_life(
     line: Line, chain: Path, drawn: random.Random, steps: int, net: tuple[str, ...]
 ) -> Counter[str]:
     """One process, killed in its start-up or after a save of its own, and what it left behind."""
-    from gd_torch.sealed import Damaged
+    from gd_torch.storage.atomic_files import Damaged
 
     counts = Counter[str]()
     stamp = save_time(chain)
@@ -130,7 +130,7 @@ def save_time(chain: Path) -> int:
 
 def step_or_none(chain: Path) -> int | None:
     """The step saved while the process runs; a naive writer may be in the middle."""
-    from gd_torch.sealed import Damaged
+    from gd_torch.storage.atomic_files import Damaged
 
     try:
         return saved_step(chain)

@@ -100,7 +100,7 @@ def saved_step(directory: Path, hidden: int = 600) -> int:
     """
     import torch
 
-    from gd_torch.checkpoint import read_checkpoint
+    from gd_torch.storage.checkpoint import read_checkpoint
 
     if not (directory / "checkpoint.json").exists():
         return -1

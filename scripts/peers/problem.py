@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gd_torch import init_weights, load_iris, network_mse
-from gd_torch.objectives import Objective
-from gd_torch.table import standardise
+from gd_torch.data.dataset import standardise
+from gd_torch.typing import Objective
 
 RATE = 0.5
 

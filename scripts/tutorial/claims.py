@@ -20,7 +20,7 @@ from gd_torch import (
     network_mse,
     partials,
 )
-from gd_torch.brute_force import Cost, search_cost
+from gd_torch.grid_search import Cost, search_cost
 from tutorial.matrices import relative_error
 from tutorial.one_weight import Curve
 from tutorial.section import Section

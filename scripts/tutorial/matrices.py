@@ -22,8 +22,8 @@ from gd_torch import (
     partials,
     predict,
 )
-from gd_torch.networks import accuracy
-from gd_torch.table import standardise
+from gd_torch.data.dataset import standardise
+from gd_torch.objectives.network import accuracy
 from tutorial.section import Section
 
 POINTS = 100

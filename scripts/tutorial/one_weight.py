@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from gd_torch import CURVE, Descent, brute_force, curve, curve_partials, descend, partials
-from gd_torch.brute_force import Lowest, search_cost
+from gd_torch.grid_search import Lowest, search_cost
 from tutorial.section import Section, Source, as_printed
 
 RATES = (0.001, 0.01, 0.1, 0.5)

@@ -14,7 +14,7 @@ from gd_torch import load_iris, network_mse
 from gd_torch.compiler.rounding import RoundingNoise, summed_terms
 from gd_torch.descent import agreement
 from gd_torch.descent.agreement import agree
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

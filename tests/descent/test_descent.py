@@ -18,9 +18,9 @@ from gd_torch import (
     load_iris,
     network_mse,
 )
-from gd_torch.arguments import as_weights
 from gd_torch.descent.step import update
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
+from gd_torch.validation import as_weights
 
 
 def quadratic(seed):

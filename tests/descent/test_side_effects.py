@@ -25,7 +25,7 @@ from changes import CHANGES, CONTAINERS, FILES, holding
 
 from gd_torch import bowl, curve, load_iris, network_mse
 from gd_torch.compiler.side_effects import Fingerprint, fingerprint, hidden_inputs
-from gd_torch.partials import evaluate
+from gd_torch.gradients import evaluate
 
 
 @pytest.fixture(autouse=True)

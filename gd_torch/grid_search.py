@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.arguments import check_held, check_number, check_scalar
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
+from gd_torch.validation import check_held, check_number, check_scalar
 
 CHUNK = 1 << 14
 """Points evaluated at once; the memory needed is this times what one evaluation needs."""

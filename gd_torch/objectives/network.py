@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gd_torch.objectives import Objective
+from gd_torch.typing import Objective
 
 
 def init_weights(

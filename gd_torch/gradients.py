@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gd_torch.arguments import Number, as_weights, check_scalar
-from gd_torch.objectives import Objective, Weights
+from gd_torch.typing import Objective, Weights
+from gd_torch.validation import Number, as_weights, check_scalar
 
 
 def partials(objective: Objective) -> Callable[..., Weights]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.table import Table, read_table
+from gd_torch.data.dataset import Table, read_table
 
 
 class Iris(NamedTuple):
@@ -49,6 +49,6 @@ def load_iris(
 def iris_table(
     *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
 ) -> Table:
-    """The same rows as a :class:`~gd_torch.table.Table`, with the names of the measurements."""
-    path = Path(__file__).with_name("data") / "iris.csv"
+    """The same rows with the names of the measurements."""
+    path = Path(__file__).with_name("iris.csv")
     return read_table(path, "species", dtype=dtype, device=device)

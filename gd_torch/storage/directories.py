@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gd_torch.sealed import (
+from gd_torch.storage.atomic_files import (
     PARTIAL,
     Damaged,
     about,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.columns import Columns, read_columns
+from gd_torch.data.csv_reader import Columns, read_columns
 
 
 class Table(NamedTuple):

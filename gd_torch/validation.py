@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gd_torch.objectives import Weights
+from gd_torch.typing import Weights
 
 Number = int | float | Tensor
 

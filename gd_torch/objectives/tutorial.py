@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
-Weights = tuple[Tensor, ...]
-"""One tensor per argument of an objective."""
-
-Objective = Callable[..., Tensor]
-"""A torch function of the weights that returns one scalar tensor of shape ()."""
+from gd_torch.typing import Objective
 
 
 def curve(w: Tensor) -> Tensor:

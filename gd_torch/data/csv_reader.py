@@ -40,7 +40,7 @@ class Columns(NamedTuple):
 
 
 def read_columns(path: Path | str, target: str) -> Columns:
-    """Read a CSV file; arguments and errors are those of :func:`gd_torch.table.read_table`."""
+    """Read a CSV file; arguments and errors as in :func:`gd_torch.data.dataset.read_table`."""
     with open(path, encoding="utf-8-sig", newline="", opener=_at_once) as file:
         reader = csv.reader(_lines(file, path), strict=True)
         try:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gd_torch.objectives import Weights
-from gd_torch.sealed import Damaged, read_bounded, seal, unseal, write_whole
+from gd_torch.storage.atomic_files import Damaged, read_bounded, seal, unseal, write_whole
+from gd_torch.typing import Weights
 
 FORMAT, VERSION = "gd_torch checkpoint", 1
 

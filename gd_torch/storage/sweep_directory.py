@@ -12,9 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gd_torch.checkpoint import from_bytes, to_bytes
 from gd_torch.descent import Descents
-from gd_torch.directories import (
+from gd_torch.storage.atomic_files import (
+    PARTIAL,
+    Damaged,
+    make_directory,
+    read_bounded,
+    seal,
+    unseal,
+    write_whole,
+)
+from gd_torch.storage.checkpoint import from_bytes, to_bytes
+from gd_torch.storage.directories import (
     SETTINGS,
     Kind,
     Occupied,
@@ -24,16 +33,7 @@ from gd_torch.directories import (
     read_settings,
     sealed_settings,
 )
-from gd_torch.objectives import Weights
-from gd_torch.sealed import (
-    PARTIAL,
-    Damaged,
-    make_directory,
-    read_bounded,
-    seal,
-    unseal,
-    write_whole,
-)
+from gd_torch.typing import Weights
 
 FORMAT, VERSION = "gd_torch part", 1
 

@@ -12,8 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gd_torch.checkpoint import Checkpoint, name_for, read_checkpoint, write_checkpoint
-from gd_torch.directories import (
+from gd_torch.storage.atomic_files import (
+    PARTIAL,
+    Damaged,
+    about,
+    make_directory,
+    write_all,
+    write_whole,
+)
+from gd_torch.storage.checkpoint import Checkpoint, name_for, read_checkpoint, write_checkpoint
+from gd_torch.storage.directories import (
     SETTINGS,
     Busy,
     Kind,
@@ -25,8 +33,7 @@ from gd_torch.directories import (
     read_settings,
     sealed_settings,
 )
-from gd_torch.objectives import Weights
-from gd_torch.sealed import PARTIAL, Damaged, about, make_directory, write_all, write_whole
+from gd_torch.typing import Weights
 
 __all__ = ["Busy", "Occupied", "Run", "has_run", "new_directory"]
 

@@ -1,0 +1,1 @@
+"""Fisher's iris data, and the reader of CSV files, which does not import torch."""

@@ -1,0 +1,1 @@
+"""Objectives as torch functions, and the closed-form partials of the tutorial's."""

@@ -1,0 +1,1 @@
+"""Atomic files, checkpoints, and the directories of runs and sweeps."""

@@ -8,25 +8,27 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-import command
+from gd_torch.cli.app import prepare_process, run_parsed
+from gd_torch.cli.argument_types import whole
+from gd_torch.cli.parser import Parser
 
 DESCRIPTION = """\
 Check every wrong derivation of tests/derivations. A kind is right when it is ranked first, wrong
 when causes are named and the true one is not among them. torch.autograd.gradcheck sees the same
 partials in a torch.autograd.Function, at three scales of the objective."""
 
-EXAMPLES = "  python scripts/check_quality.py --seeds 1"
+EXAMPLES = "  {command} --seeds 1"
 
 SCALES = (1.0, 1e-4, 1e-6)
 HEADS = ("cases", "caught", "argument", "kind", "wrong", "unknown")
 
 
-def parser() -> command.Parser:
-    """The arguments of this script."""
-    parser = command.Parser(DESCRIPTION, EXAMPLES)
+def build_parser(prog: str) -> Parser:
+    """The arguments of this command."""
+    parser = Parser(DESCRIPTION, EXAMPLES, prog)
     parser.add_argument(
         "--seeds",
-        type=command.whole(1, 1000),
+        type=whole(1, 1000),
         default=3,
         metavar="N",
         help="seeds 0, 1, ... (default: 3)",
@@ -34,7 +36,7 @@ def parser() -> command.Parser:
     return parser
 
 
-def main(arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace, _parser: Parser) -> int:
     """Measure, and print the table."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import torch
@@ -117,4 +119,5 @@ def line(kind: str, row: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    command.run(parser(), main)
+    prepare_process()
+    sys.exit(run_parsed(build_parser(sys.argv[0]), main, sys.argv[1:]))

@@ -215,4 +215,4 @@ def test_offered_kinds_name_the_line():
     report = check_partials(network_mse(X, Y), hand, init_weights((4, 2, 3)))
     assert [r.verdict for r in report.results] == ["wrong", "ok"]
     assert report.results[0].causes[0].kind == "value_for_derivative"
-    assert "sigmoid, networks.py:" in report.results[0].causes[0].message
+    assert "sigmoid, network.py:" in report.results[0].causes[0].message

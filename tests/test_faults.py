@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from check_faults import clean
-from faults.agreement import fight, memory_growth, same_bits
-from faults.crafted import crafted_files
-from faults.disks import can_mount, limited_files, read_only, small_tmpfs
-from faults.kills import kill_chain, naive_chain
-from faults.processes import command_line, finish, saved_step, start, wait_until
-from faults.signals import signal_chain
+from tests.faults.__main__ import clean
+from tests.faults.agreement import fight, memory_growth, same_bits
+from tests.faults.crafted import crafted_files
+from tests.faults.disks import can_mount, limited_files, read_only, small_tmpfs
+from tests.faults.kills import kill_chain, naive_chain
+from tests.faults.processes import command_line, finish, saved_step, start, wait_until
+from tests.faults.signals import signal_chain
 
 pytestmark = pytest.mark.fault
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from conftest import ROOT
 
-import command
-import train
+from gd_torch.cli import train
+from gd_torch.cli.parser import UsageError
+from gd_torch.cli.run_options import check_kept
 from gd_torch.storage.atomic_files import seal
-from run_options import check_kept
 
 SHORT = ("--steps", "150", "--record-every", "50")
 
@@ -111,7 +111,7 @@ def test_the_number_of_threads_changes_no_bit_of_tall_data(tmp_path):
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(train.load(train.parser().parse_args(line)))
+            found.append(train.load(train.build_parser("train.py").parse_args(line)))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(1)
@@ -145,9 +145,9 @@ def test_kept_settings_are_what_the_command_line_could_give(name, value):
         "target": None, "standardise": True, "device": "cpu", "dtype": "float64",
         "stepper": "eager", "record_every": 100, "data_sha256": "", "threads": 1, "torch": "2",
     }  # fmt: skip
-    check_kept(dict(kept), train.parser())
-    with pytest.raises(command.Refused, match=name.replace("_", ".") if name != "more" else "not"):
-        check_kept(kept | {name: value}, train.parser())
+    check_kept(dict(kept), train.build_parser("train.py"))
+    with pytest.raises(UsageError, match=name.replace("_", ".") if name != "more" else "not"):
+        check_kept(kept | {name: value}, train.build_parser("train.py"))
 
 
 def test_crafted_settings_are_one_line(script, begun):

@@ -12,17 +12,14 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-import command as endings
-import figure_drawings
-import figure_maps
-import figure_runs
-import figure_set
-import make_figures
 from gd_torch import CURVE, bowl
+from gd_torch.cli.app import run as run_command
 from gd_torch.plots import style
+from gd_torch.tutorial import catalogue, drawings, figure_data, trainability_data
+from gd_torch.tutorial.figure_files import make_figures
 
 ROOT = Path(__file__).parents[1]
-NAMES = make_figures.NAMES
+NAMES = catalogue.NAMES
 
 
 def run(arguments, *, cwd=ROOT, **environment):
@@ -51,14 +48,14 @@ def one_thread():
 def figures():
     """Every figure of the set, the nets with fewer seeds and steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure_runs, "STEPS", 60)
-        patch.setattr(figure_runs, "SEEDS", 6)
-        patch.setattr(figure_runs, "CURVE_POINTS", 64)
-        patch.setattr(figure_maps, "STEPS", 60)
-        patch.setattr(figure_maps, "POINTS", 12)
-        patch.setattr(figure_maps, "ZOOM_POINTS", 8)
-        patch.setattr(figure_drawings, "FRAMES", (10,))
-        drawn = {name: draw() for name, draw in figure_drawings.DRAWINGS.items()}
+        patch.setattr(figure_data, "STEPS", 60)
+        patch.setattr(figure_data, "SEEDS", 6)
+        patch.setattr(figure_data, "CURVE_POINTS", 64)
+        patch.setattr(trainability_data, "STEPS", 60)
+        patch.setattr(trainability_data, "POINTS", 12)
+        patch.setattr(trainability_data, "ZOOM_POINTS", 8)
+        patch.setattr(drawings, "FRAMES", (10,))
+        drawn = {name: draw() for name, draw in drawings.DRAWINGS.items()}
         drawn["05_descent"] = next(drawn["05_descent"])
     for figure in drawn.values():
         style.styled(figure.draw_without_rendering)()
@@ -67,13 +64,13 @@ def figures():
 
 def test_the_set_is_complete():
     """Seventeen figures, each with drawing, caption and text alternative; three have a page."""
-    assert tuple(figure_drawings.DRAWINGS) == NAMES and len(NAMES) == 17
-    assert [e.name for e in figure_set.FIGURES if e.page] == [
+    assert tuple(drawings.DRAWINGS) == NAMES and len(NAMES) == 17
+    assert [e.name for e in catalogue.FIGURES if e.page] == [
         "05_descent",
         "08_surface",
         "09_paths",
     ]
-    assert all(entry.caption.endswith(".") and entry.alt for entry in figure_set.FIGURES)
+    assert all(entry.caption.endswith(".") and entry.alt for entry in catalogue.FIGURES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,24 +133,24 @@ def test_titles_carry_the_tutorials_numbers(figures, name, finding):
 EVERY_FORMAT = """
 import sys, torch
 from pathlib import Path
-import figure_drawings, figure_maps, figure_pages, figure_runs
+from gd_torch.tutorial import drawings, figure_data, pages, trainability_data
 from gd_torch import plots
 torch.set_num_threads(1)
-figure_runs.STEPS, figure_runs.SEEDS, figure_runs.CURVE_POINTS = 40, 5, 64
-figure_maps.STEPS, figure_maps.POINTS, figure_maps.ZOOM_POINTS = 40, 12, 8
-figure_runs._seconds = lambda work: len(work() or ()) / 1000  # the one thing that is measured
-figure_drawings.FRAMES = (0, 1, 10)
-figure_drawings.FRAME_TIMES = (1500, 500, 500, 3000)
+figure_data.STEPS, figure_data.SEEDS, figure_data.CURVE_POINTS = 40, 5, 64
+trainability_data.STEPS, trainability_data.POINTS, trainability_data.ZOOM_POINTS = 40, 12, 8
+figure_data._seconds = lambda work: len(work() or ()) / 1000  # the one thing that is measured
+drawings.FRAMES = (0, 1, 10)
+drawings.FRAME_TIMES = (1500, 500, 500, 3000)
 out = Path(sys.argv[1])
-for name, draw in figure_drawings.DRAWINGS.items():
+for name, draw in drawings.DRAWINGS.items():
     drawn = draw()
     if name == "05_descent":
-        plots.save_animation(drawn, out / f"{name}.gif", figure_drawings.FRAME_TIMES)
+        plots.save_animation(drawn, out / f"{name}.gif", drawings.FRAME_TIMES)
     else:
         for kind in ("svg", "png", "pdf"):
             plots.save(drawn, out / f"{name}.{kind}")
 for name in ("08_surface", "09_paths"):
-    plots.write(out / f"{name}.html", figure_pages.PAGES[name]().encode())
+    plots.write(out / f"{name}.html", pages.PAGES[name]().encode())
 """
 
 
@@ -197,7 +194,7 @@ def test_figures_are_made_where_nothing_else_can_be_written(tmp_path):
 
 def test_gallery_has_caption_alternative_and_command(tmp_path):
     """The gallery shows what is there, each with its caption, alt text and command."""
-    paths = make_figures.make_figures(["08_surface"], tmp_path, quiet=True)
+    paths = make_figures(["08_surface"], tmp_path)
     assert paths[-1] == tmp_path / "index.html"
     text = paths[-1].read_text()
     assert text.count("<figure>") == 1 and '<html lang="en">' in text
@@ -208,7 +205,7 @@ def test_gallery_has_caption_alternative_and_command(tmp_path):
 
 def test_format_applies_to_static_figures(tmp_path):
     """--format pdf writes PDF; the gallery shows only what a browser can."""
-    paths = make_figures.make_figures(["02_tangent"], tmp_path, "pdf", quiet=True)
+    paths = make_figures(["02_tangent"], tmp_path, "pdf")
     assert [path.name for path in paths] == ["02_tangent.pdf", "index.html"]
     assert "<figure>" not in paths[-1].read_text()
 
@@ -217,8 +214,8 @@ def test_without_plotly_everything_else_is_made(tmp_path, monkeypatch, capsys):
     """Without plotly the static figure is made, and one line says what is missing."""
     monkeypatch.setitem(sys.modules, "plotly", None)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    paths = make_figures.make_figures(["09_paths"], tmp_path, quiet=True)
-    assert [path.name for path in paths] == ["09_paths.png", "index.html"]
+    assert ended("--only", "09_paths", "--out", str(tmp_path), "--quiet") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"09_paths.png", "index.html"}
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "plotly is missing" in said and "gd_torch[interactive]" in said
 
@@ -237,15 +234,13 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments):
 
 def ended(*arguments):
     """The exit status of the command, run in this process."""
-    with pytest.raises(SystemExit) as end:
-        endings.run(make_figures.parser(), make_figures.main, arguments)
-    return end.value.code
+    return run_command("figures", arguments, "make_figures.py")
 
 
 @pytest.mark.parametrize(("out", "status"), [("/proc", 1), ("/proc/figures", 1), ("/dev/null", 2)])
 def test_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys, out, status):
     """A folder that cannot be written, or is none, is named before anything is computed."""
-    monkeypatch.setitem(figure_drawings.DRAWINGS, "02_tangent", None)
+    monkeypatch.setitem(drawings.DRAWINGS, "02_tangent", None)
     assert ended("--only", "02", "--out", out) == status
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and out in said
@@ -265,9 +260,8 @@ def test_full_disk_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys):
 def test_help_and_list_need_no_torch():
     """--help and --list answer without importing torch or matplotlib."""
     code = (
-        "import sys, command, make_figures\n"
-        "try: command.run(make_figures.parser(), make_figures.main)\n"
-        "except SystemExit as end: assert not end.code\n"
+        "import sys; from gd_torch.cli import main\n"
+        "assert main(['figures', *sys.argv[1:]]) == 0\n"
         "assert not {'torch', 'matplotlib', 'numpy'} & set(sys.modules)"
     )
     helped, listed = (run(["-c", code, flag]) for flag in ("--help", "--list"))
@@ -279,11 +273,16 @@ def test_help_and_list_need_no_torch():
 def test_drawings_return_figures_of_no_window(figures):
     """Every drawing is a matplotlib Figure that pyplot knows nothing of."""
     assert all(isinstance(figure, Figure) for figure in figures.values())
-    done = run(["-c", "import sys, figure_drawings; assert 'matplotlib.pyplot' not in sys.modules"])
+    done = run(
+        [
+            "-c",
+            "import sys, gd_torch.tutorial.drawings; assert 'matplotlib.pyplot' not in sys.modules",
+        ]
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_minimiser_is_the_tutorials():
     """The reference that the figures measure errors against: 0.754877666246693."""
     assert CURVE.minimiser[0] == pytest.approx(0.754877666246693, abs=1e-15)
-    assert float(bowl(*torch.tensor(figure_drawings.BOWL.start))) == 177
+    assert float(bowl(*torch.tensor(drawings.BOWL.start))) == 177

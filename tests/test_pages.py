@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-import figure_drawings
-import make_figures
-from figure_pages import PAGES
 from gd_torch import curve, descend
 from gd_torch.plots import save, write
+from gd_torch.tutorial import drawings
+from gd_torch.tutorial.figure_files import write_gallery
+from gd_torch.tutorial.pages import PAGES
 
 pytestmark = pytest.mark.browser
 
@@ -37,9 +37,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     for name, build in PAGES.items():
         write(folder / "interactive" / f"{name}.html", build().encode())
-    save(figure_drawings.surface(), folder / "08_surface.png")
-    save(figure_drawings.tangent(), folder / "02_tangent.svg")
-    make_figures._write_gallery(folder, [])
+    save(drawings.surface(), folder / "08_surface.png")
+    save(drawings.tangent(), folder / "02_tangent.svg")
+    write_gallery(folder, [])
     return folder
 
 

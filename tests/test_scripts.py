@@ -1,7 +1,6 @@
 """What holds for every script, and the report of the main job."""
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -9,9 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-SCRIPTS = sorted(
-    path.name for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text()
-)
+SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -55,15 +52,14 @@ def test_the_report_agrees_with_the_text(script, tmp_path):
 def test_a_disagreement_is_shown_and_fails_the_report(tmp_path):
     """With another formula for the curve the report disagrees and the exit status is 1."""
     code = (
-        "import sys; sys.argv = ['reproduce.py', '--quick']\n"
+        "import sys\n"
         "import gd_torch, gd_torch.objectives.tutorial as o\n"
         "gd_torch.curve = lambda w: o.curve(w) + w / 100\n"
-        "import command, reproduce\n"
-        "command.run(reproduce.parser(), reproduce.main)\n"
+        "from gd_torch.cli import main\n"
+        "sys.exit(main(['reproduce', '--quick']))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -74,11 +70,11 @@ def test_a_disagreement_is_shown_and_fails_the_report(tmp_path):
 
 
 def test_the_benchmark_says_what_is_missing(script, tmp_path):
-    """Without its peers: one line, status 2, nothing written."""
+    """Without its baselines: one line, status 2, nothing written."""
     (tmp_path / "jax.py").write_text("raise ImportError('not here')")
     done = script("benchmark.py", "--json", "b.json", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "the peers are not installed" in done.stderr and not (tmp_path / "b.json").exists()
+    assert "the baselines are not installed" in done.stderr and not (tmp_path / "b.json").exists()
 
 
 def test_a_reader_that_leaves_is_no_error():

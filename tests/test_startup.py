@@ -6,11 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 SLOW = (
     "sympy", "mpmath", "torch._dynamo", "torch._inductor", "torch.fx.experimental.symbolic_shapes",
@@ -82,14 +79,10 @@ def test_a_run_imports_no_compiler_of_torch_and_no_plots(text):
 def test_training_imports_no_compiler_of_torch_and_no_plots(tmp_path):
     """train.py is as light; after it the collector is frozen, so that its end is quick."""
     run_in_process(f"""
-import sys
-sys.path.insert(0, {str(SCRIPTS)!r})
-import command, gc, train
+import gc
+from gd_torch.cli.app import run
 options = ["--steps", "3000", "--json", {str(tmp_path / "result.json")!r}]
-try:
-    command.run(train.parser(), train.main, options)
-except SystemExit as end:
-    assert end.code == 0
+assert run("train", options, "train.py") == 0
 assert gc.get_freeze_count() > 100_000
 {END}""")
     assert json.loads((tmp_path / "result.json").read_text())["steps"] == 3000

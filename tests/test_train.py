@@ -37,10 +37,10 @@ def test_the_json_weights_give_the_json_figures(script, tmp_path):
 
 def test_the_defaults_succeed_for_nine_of_ten_seeds():
     """In fact for all of the seeds 0 to 9, run side by side with the script's own settings."""
-    import train
     from gd_torch import descend
+    from gd_torch.cli import train
 
-    defaults = train.parser().parse_args([])
+    defaults = train.build_parser("train.py").parse_args([])
     X, Y, _ = load_iris()
     X = standardise(X) if defaults.standardise else X
     start = [init_weights((4, defaults.hidden, 3), seed=seed) for seed in range(10)]

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from faults.disks import UNSHARED, can_mount
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gd_torch"

@@ -172,13 +172,16 @@ def test_ctrl_c_ends_the_job(tmp_path, name):
 def test_an_error_of_one_process_is_told_and_ends_the_job(tmp_path):
     """Only the second process fails: its error is shown, not just that of the connection."""
     (tmp_path / "job.py").write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "import command, launch, train\n"
-        "def main(arguments):\n"
-        "    if launch.rank() == 1:\n"
-        "        raise command.Refused('only mine')\n"
-        "    return train.main(arguments)\n"
-        "command.run(train.parser(), main)\n"
+        "import sys\n"
+        "from gd_torch.cli import torchrun, train\n"
+        "from gd_torch.cli.app import prepare_process, run_parsed\n"
+        "from gd_torch.cli.parser import UsageError\n"
+        "def main(arguments, parser):\n"
+        "    if torchrun.rank() == 1:\n"
+        "        raise UsageError('only mine')\n"
+        "    return train.main(arguments, parser)\n"
+        "prepare_process()\n"
+        "sys.exit(run_parsed(train.build_parser(sys.argv[0]), main, sys.argv[1:]))\n"
     )
     job = start(tmp_path, 2, str(tmp_path / "job.py"), "--steps", "100000000")
     status, _, told = end(job, 60)

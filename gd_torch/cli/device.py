@@ -1,0 +1,44 @@
+"""The device of a command, found with torch."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TYPE_CHECKING
+
+from gd_torch import torch_loading
+from gd_torch.cli import torchrun
+from gd_torch.cli.parser import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_torch() -> None:
+    """Import torch; the objects it creates are never searched for garbage."""
+    torch_loading.load_torch()
+    gc.freeze()
+
+
+def find_device(name: str) -> torch.device:
+    """The torch device of a ``--device`` argument.
+
+    Raises:
+        UsageError: torch has no such device; the message says what it has.
+    """
+    load_torch()
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torchrun.launched():
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"argument --device: {name} asked for, but torch sees no CUDA device here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"argument --device: {name} asked for, but torch sees {torch.cuda.device_count()} "
+            "CUDA device(s)"
+        )
+    return device

@@ -1,0 +1,103 @@
+"""The sweep of the curve: from many starts with many learning rates."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from gd_torch.cli import output
+from gd_torch.cli.argument_types import number, whole
+from gd_torch.cli.device import find_device
+from gd_torch.cli.parser import UsageError
+from gd_torch.cli.result_files import write_json
+from gd_torch.cli.sweep_run import all_parts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+WIDEST = 1e100
+"""Ratio of the learning rates of a map: matplotlib's logarithmic axis ends at some 1e300."""
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Turn ``--starts`` into numbers; refuse what makes no map."""
+    try:
+        low, high = (number(text) for text in arguments.starts[:2])
+        count = whole(1, 1_000_000)(arguments.starts[2])
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"argument --starts: {error}") from None
+    if low >= high:
+        raise UsageError(f"argument --starts: LOW must be below HIGH, got {low:g} {high:g}")
+    arguments.starts = (low, high, count)
+    rising = all(a < b for a, b in zip(arguments.rates, arguments.rates[1:], strict=False))
+    if arguments.figure and not (rising and len(arguments.rates) > 1 and count > 1):
+        raise UsageError("argument --figure: needs two starts and two rates that rise")
+    if arguments.figure and arguments.rates[-1] / arguments.rates[0] > WIDEST:
+        raise UsageError(f"argument --figure: needs rates within a factor of {WIDEST:g}")
+    if arguments.figure and arguments.steps < 2:
+        raise UsageError("argument --figure: needs --steps of at least 2")
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Descend from every start with every rate; on the first process table, JSON and map."""
+    import torch
+
+    from gd_torch import curve
+    from gd_torch.tutorial.outcomes import classify_runs
+
+    where = {
+        "dtype": getattr(torch, arguments.dtype),
+        "device": find_device(arguments.device),
+    }
+    starts = torch.linspace(*arguments.starts, **where)
+    rates = torch.tensor(arguments.rates, dtype=torch.float64)
+    each = rates.repeat_interleave(len(starts))
+    start = starts.repeat(len(rates))
+    runs = all_parts(curve, (start,), each, arguments)
+    if runs is None:
+        return 0
+    outcomes = classify_runs(runs, each.to(start))
+    shape = len(rates), len(starts)
+    outcomes, steps = outcomes.reshape(shape).cpu(), runs.steps.reshape(shape).cpu()
+    rows = [row(*parts) for parts in zip(arguments.rates, outcomes, steps, strict=True)]
+    output.print_report(report(rows, arguments))
+    if arguments.json:
+        cells = {"weights": runs.weights[0].reshape(shape).tolist(), "steps": steps.tolist()}
+        cells["outcomes"] = outcomes.tolist()
+        settings = {"starts": list(arguments.starts), "most_steps": arguments.steps}
+        write_json(arguments.json, {**settings, "rates": rows, **cells})
+    if arguments.figure:
+        from gd_torch.plots import learning_rate_map, save
+
+        shown = starts.cpu().double(), rates, outcomes, steps
+        save(learning_rate_map(*shown, arguments.steps), arguments.figure)
+    return 0
+
+
+def row(rate: float, outcomes: Tensor, steps: Tensor) -> dict[str, Any]:
+    """One learning rate over all starts."""
+    from gd_torch.plots import Outcome
+
+    converged, diverged = (outcomes == o for o in (Outcome.CONVERGES, Outcome.DIVERGES))
+    return {
+        "learning_rate": rate,
+        "converged": float(converged.double().mean()),
+        "unfinished": float((~converged & ~diverged).double().mean()),
+        "diverged": float(diverged.double().mean()),
+        "median_steps": int(steps[converged].median()) if converged.any() else None,
+    }
+
+
+def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
+    """The table that a person reads."""
+    low, high, count = arguments.starts
+    head = ("rate", "converged", "unfinished", "diverged", "median steps")
+    lines = [f"The curve from {count} starts between {low:g} and {high:g}, {arguments.steps} steps"]
+    lines.append("".join(name.rjust(13) for name in head))
+    for entry in rows:
+        rate, *shares, steps = entry.values()
+        cells = [f"{rate:g}", *(f"{share:.1%}" for share in shares)]
+        cells.append("-" if steps is None else str(steps))
+        lines.append("".join(cell.rjust(13) for cell in cells))
+    return "\n".join(lines)

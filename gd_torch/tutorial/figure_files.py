@@ -1,0 +1,97 @@
+"""Write the figures of the catalogue, their interactive pages and the gallery."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from gd_torch.plots import Exhibit, gallery, save, save_animation, write
+from gd_torch.tutorial import trainability_data
+from gd_torch.tutorial.catalogue import FIGURES, FORMATS, NAMES, Entry
+from gd_torch.tutorial.drawings import DRAWINGS, FRAME_TIMES
+from gd_torch.tutorial.pages import PAGES
+
+
+def make_figures(
+    names: Sequence[str] = NAMES,
+    out: Path | str = "figures",
+    format: str | None = None,
+    *,
+    progress: bool = False,
+) -> list[Path]:
+    """Compute, draw and write the named figures, their pages and the gallery.
+
+    Without plotly everything but the interactive pages is written.
+
+    Args:
+        names: some of :data:`~gd_torch.tutorial.catalogue.NAMES`.
+        out: the folder, created if there is none; pages go to ``out/interactive``.
+        format: "svg", "png" or "pdf" for the static figures; None is each figure's own. The
+            animation is always a GIF.
+        progress: show progress bars where stderr is a terminal.
+
+    Returns:
+        The paths written, ``out/index.html`` last.
+
+    Raises:
+        OSError: a file could not be written; none is left incomplete.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):  # fail before the work, not after it
+        pass
+    trainability_data.QUIET = not progress
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny nets gain nothing from a second; and sums keep their order
+    try:
+        written = []
+        entries = [entry for entry in FIGURES if entry.name in names]
+        bar = tqdm(entries, unit="figure", disable=None if progress else True)
+        for entry in bar:
+            bar.set_description(entry.name)
+            written += _make(entry, out, format)
+        return [*written, write_gallery(out, written)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def has_plotly() -> bool:
+    """Whether interactive pages can be made."""
+    try:
+        import plotly.offline  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _make(entry: Entry, out: Path, format: str | None) -> list[Path]:
+    """One figure, and its page if it has one and plotly is installed."""
+    drawn = DRAWINGS[entry.name]()
+    if isinstance(drawn, Figure):
+        written = [save(drawn, out / f"{entry.name}.{format or entry.suffix}")]
+    else:
+        written = [save_animation(drawn, out / f"{entry.name}.{entry.suffix}", FRAME_TIMES)]
+    if entry.page and has_plotly():
+        path = out / "interactive" / f"{entry.name}.html"
+        written.append(write(path, PAGES[entry.name]().encode()))
+    return written
+
+
+def write_gallery(out: Path, written: Sequence[Path]) -> Path:
+    """``index.html`` with every figure that is in the folder."""
+    exhibits = []
+    for entry in FIGURES:
+        suffixes = dict.fromkeys((entry.suffix, *FORMATS))
+        images = [out / f"{entry.name}.{suffix}" for suffix in suffixes]
+        images = [path for path in images if path in written] or [p for p in images if p.exists()]
+        page = f"interactive/{entry.name}.html" if entry.page else None
+        if images and images[0].suffix != ".pdf":
+            command = f"python scripts/make_figures.py --only {entry.name}"
+            shown = page if page and (out / page).exists() else None
+            exhibits.append(Exhibit(images[0].name, shown, entry.caption, entry.alt, command))
+    return write(out / "index.html", gallery(exhibits).encode())

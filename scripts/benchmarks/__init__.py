@@ -1,0 +1,1 @@
+"""What gd_torch is measured against: each baseline written the way its own users write it."""

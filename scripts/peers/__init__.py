@@ -1,1 +1,0 @@
-"""What gd_torch is measured against: each peer written the way its own users write it."""

@@ -1,0 +1,1 @@
+"""Faults injected into real runs: ``python -m tests.faults`` has the full counts."""

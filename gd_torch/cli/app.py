@@ -93,6 +93,7 @@ def run_parsed(
 def _guarded(
     parser: Parser, main: Callable[[argparse.Namespace, Parser], int], argv: Sequence[str]
 ) -> int:
+    parser.argv = list(argv)
     arguments = parser.parse_args(argv)
     try:
         check_files(arguments)

@@ -31,6 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         command: how the command is typed in a shell.
+        argv: the arguments that were given.
     """
 
     def __init__(self, description: str, examples: str, prog: str) -> None:
@@ -43,6 +44,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self._negative_number_matcher = NEGATIVE_NUMBER
+        self.argv: list[str] = []
 
     raise_errors = False
     """Whether an error raises :class:`UsageError` instead of ending the process."""

@@ -102,7 +102,7 @@ class Keeper:
         except UsageError as error:
             raise UsageError(f"{where / 'settings.json'}: {error}") from None
         self.parser.set_defaults(**dict.fromkeys((*OPTIONS, "steps")))
-        given = vars(self.parser.parse_args())
+        given = vars(self.parser.parse_args(self.parser.argv))
         for name, value in self.kept.items():
             said = given.get(name)
             if (name, said) == ("device", "cuda"):

@@ -13,8 +13,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from gd_torch.compiler.access import Access, Context
-from gd_torch.compiler.kernels import Placed
+from gd_torch.compiler.access import Access, LoopContext
+from gd_torch.compiler.kernels import ScheduledStatement
 
 MAX_SUMS = 12
 """Sums that a block of a product holds in registers, at most."""
@@ -34,15 +34,15 @@ class BlockedProduct:
         placed: a "dot" with a row axis. access: of the program.
     """
 
-    def __init__(self, placed: Placed, access: Access) -> None:
-        self.placed, self.access = placed, access
-        self.sizes = placed.loop_sizes
+    def __init__(self, scheduled: ScheduledStatement, access: Access) -> None:
+        self.scheduled, self.access = scheduled, access
+        self.sizes = scheduled.loop_sizes
         self.names = [f"a{i}" for i in range(len(self.sizes))]
-        self.inner = [f"k{i}" for i in range(len(placed.inner))]
-        axes = 2 if placed.sums_rows else 1  # the last loops are cut into blocks
+        self.inner = [f"k{i}" for i in range(len(scheduled.inner))]
+        axes = 2 if scheduled.sums_rows else 1  # the last loops are cut into blocks
         self.first_cut = max(0, len(self.sizes) - axes)
         self.lengths = self._lengths()
-        self.terms = placed.inner_sizes
+        self.terms = scheduled.inner_sizes
         self.cuts_terms = self._cuts_terms()
 
     def lines(self) -> list[str]:
@@ -51,7 +51,7 @@ class BlockedProduct:
             f"  for (int {name} = 0; {name} < {size}; {name}++) {{"
             for name, size in zip(self.names, self.sizes[: self.first_cut], strict=False)
         ]
-        if not self.placed.sums_rows:
+        if not self.scheduled.sums_rows:
             lines.append(f"  for (int u = 0; u < U * H; u += {self._vectors()}) {{")
         if self.cuts_terms:
             terms = self.terms[0]
@@ -59,13 +59,13 @@ class BlockedProduct:
                 f"  for (int k = 0; k < {terms}; k += {BLOCK_TERMS}) {{",
                 f"  const int end = k + {BLOCK_TERMS} < {terms} ? k + {BLOCK_TERMS} : {terms};",
             ]
-        opened = self.first_cut + (not self.placed.sums_rows) + self.cuts_terms
+        opened = self.first_cut + (not self.scheduled.sums_rows) + self.cuts_terms
         return [*lines, *self._blocks(self.first_cut, ()), *["  }"] * opened]
 
     def _blocks(self, loop: int, offsets: Offsets) -> list[str]:
         """Loops over whole blocks of each axis that is cut, and over what is left of it."""
         if loop == len(self.sizes):
-            over_rows = self.placed.sums_rows
+            over_rows = self.scheduled.sums_rows
             return self._row_sums_of_block(offsets) if over_rows else self._sums_of_block(offsets)
         name, size = self.names[loop], self.sizes[loop]
         length = self.lengths[loop - self.first_cut]
@@ -84,12 +84,12 @@ class BlockedProduct:
 
     def _tile(self) -> int:
         """Vectors of a tile."""
-        sizes, row_axis = self.placed.statement.sizes, self.placed.row_axis
+        sizes, row_axis = self.scheduled.statement.sizes, self.scheduled.row_axis
         return self.access.schedule.tiles.vectors(sizes[row_axis or 0])
 
     def _lengths(self) -> list[int]:
         """How many indices of each axis that is cut a block has."""
-        if self.placed.sums_rows:
+        if self.scheduled.sums_rows:
             wanted = [3, 4] if len(self.sizes) > 1 else [8]
         else:
             wanted = [3 if self._tile() % 4 == 0 else 6]
@@ -98,9 +98,9 @@ class BlockedProduct:
 
     def _cuts_terms(self) -> bool:
         """Whether the terms are added some at a time, for several blocks of entries in turn."""
-        if self.placed.sums_rows or len(self.terms) != 1:
+        if self.scheduled.sums_rows or len(self.terms) != 1:
             return False
-        in_tile = self.access.storage(self.placed).where == "tile"
+        in_tile = self.access.allocation(self.scheduled).where == "tile"
         return in_tile and self.terms[0] > BLOCK_TERMS and len(self.sizes) > 0
 
     def _vectors(self) -> int:
@@ -111,10 +111,12 @@ class BlockedProduct:
 
     # ------------------------------------------------ one block
 
-    def _context(self, shift: dict[str, int], inner: Sequence[str]) -> tuple[Context, list[str]]:
+    def _context(
+        self, shift: dict[str, int], inner: Sequence[str]
+    ) -> tuple[LoopContext, list[str]]:
         """The statement at one entry of a block, and the names of its loops there."""
         moved = [f"({name} + {shift[name]})" if shift.get(name) else name for name in self.names]
-        return Context.of(self.placed, moved, inner), moved
+        return LoopContext.of(self.scheduled, moved, inner), moved
 
     def _sums_of_block(self, offsets: Offsets) -> list[str]:
         """Sums of products for some entries and some vectors of rows."""
@@ -127,7 +129,7 @@ class BlockedProduct:
                 total = f"q{len(products)}"
                 given = [
                     _at_vector(self.access.operand(view, context, True), vector)
-                    for view in self.placed.statement.arguments
+                    for view in self.scheduled.statement.arguments
                 ]
                 products.append(_product(total, given, factors))
                 stores.append(_at_vector(self.access.store(context, total), vector))
@@ -161,7 +163,7 @@ class BlockedProduct:
 
     def _row_sums_of_block(self, offsets: Offsets) -> list[str]:
         """Sums of products over rows for some pairs of entries."""
-        number = self.access.storage(self.placed).number
+        number = self.access.allocation(self.scheduled).number
         factors: dict[str, str] = {}
         loads: list[str] = []
         products: list[str] = []
@@ -169,9 +171,10 @@ class BlockedProduct:
         for shift in _shifts(offsets):
             context, moved = self._context(shift, [])
             given = [
-                self.access.operand(view, context, True) for view in self.placed.statement.arguments
+                self.access.operand(view, context, True)
+                for view in self.scheduled.statement.arguments
             ]
-            place = f"s{number}[({self.access.entry_of_sum(self.placed, moved)}) * H + h]"
+            place = f"s{number}[({self.access.entry_of_sum(self.scheduled, moved)}) * H + h]"
             total = f"q{len(loads)}"
             loads.append(f"V {total} = {place};")
             products.append(_product(total, given, factors))
@@ -199,7 +202,7 @@ def _declarations(factors: dict[str, str], products: Sequence[str]) -> list[str]
     text, lines = " ".join(products), []
     for value, name in factors.items():
         again = len(re.findall(rf"\b{name}\b", text)) > 1
-        lines.append(f"V {name} = {value};" + (f" HOLD({name});" if again else ""))
+        lines.append(f"V {name} = {value};" + (f" IN_REGISTER({name});" if again else ""))
     return lines
 
 

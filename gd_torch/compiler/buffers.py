@@ -46,7 +46,7 @@ class Arrays:
     work: Tensor
 
 
-def filled(buffers: Buffers, dtype: torch.dtype) -> Arrays:
+def fill_buffers(buffers: Buffers, dtype: torch.dtype) -> Arrays:
     """The arrays of a program whose numbers are of this dtype."""
     return Arrays(
         data=_row_data(buffers.rows, dtype),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.graph import Graph
-from gd_torch.compiler.tensors import memory, strides_of, whole_storage
+from gd_torch.compiler.tensors import storage_address, storage_entries, strides_of
 from gd_torch.compiler.views import Node, View
 
 
@@ -36,7 +36,7 @@ class Constants:
         kept = self.overwritten.get(id(tensor))
         values = self.values(tensor)
         key = (
-            memory(values),
+            storage_address(values),
             values.dtype,
             values.storage_offset(),
             values.shape,
@@ -57,9 +57,9 @@ class Constants:
         first = tensor.flatten()[0]
         if not mask and bool((tensor == first).all()):
             return self.graph.number(float(first), shape)
-        own = memory(tensor), tensor.dtype
+        own = storage_address(tensor), tensor.dtype
         if own not in self._nodes:
-            flat = whole_storage(tensor)
+            flat = storage_entries(tensor)
             self._nodes[own] = Node("constant", (flat.numel(),), mask, tensor=flat)
         offset = int(tensor.storage_offset())
         return View(self.graph, self._nodes[own], offset, shape, strides_of(tensor))

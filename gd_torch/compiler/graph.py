@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gd_torch.compiler.axis_mapping import axis_mapping, split_axes
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.mapping import mapping, refine
-from gd_torch.compiler.simplification import simplified
+from gd_torch.compiler.simplification import simplify
 from gd_torch.compiler.strides import broadcast, contiguous, dense
 from gd_torch.compiler.views import Node, View
 
@@ -28,7 +28,7 @@ MASK_OPERATIONS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "ne_m
 
 @dataclass(eq=False)
 class Statement:
-    """``out[place] = operation(arguments)`` for every index of a domain.
+    """``out[target] = operation(arguments)`` for every index of a domain.
 
     Attributes:
         sizes: the domain; its last ``inner`` axes are reduced or scanned over.
@@ -42,7 +42,7 @@ class Statement:
     sizes: tuple[int, ...]
     inner: int
     arguments: list[View]
-    place: View
+    target: View
     table: Tensor | None = None
 
     @property
@@ -68,7 +68,7 @@ class Graph:
         """A number in the program's dtype."""
         return ctypes.c_float(value).value if self.dtype == torch.float32 else value
 
-    def whole(self, node: Node, shape: Sequence[int]) -> View:
+    def all_entries(self, node: Node, shape: Sequence[int]) -> View:
         """All entries of a node, row-major."""
         return View(self, node, 0, tuple(shape), contiguous(shape))
 
@@ -81,7 +81,7 @@ class Graph:
         views = [self.as_view(operand) for operand in operands]
         shape = broadcast([view.shape for view in views])
         views = [view.expand(shape) for view in views]
-        simple = simplified(operation, views)
+        simple = simplify(operation, views)
         if simple is not None:
             return simple
         mask = operation in MASK_OPERATIONS or (operation == "where" and views[1].is_mask)
@@ -138,7 +138,7 @@ class Graph:
         source = replace(view, offset=0, shape=shape, strides=(0,) * len(shape))
         return self._new("gather", [source], shape, (), mask=view.is_mask, table=table)
 
-    def assemble(
+    def write_regions(
         self,
         shape: Sequence[int],
         parts: Sequence[tuple[View, View]],
@@ -150,26 +150,26 @@ class Graph:
 
         Args:
             shape: of the result.
-            parts: (where, what): where is a view made from :meth:`blank` of the same shape.
+            parts: (where, what): where is a view made from :meth:`placeholder` of the same shape.
             scatter: last of all, ("scatter" or "scatter_add", values, table of entries).
         """
-        places = [where for where, _ in parts]
+        targets = [where for where, _ in parts]
         node = Node("computed", dense(shape), mask)
-        if any(mapping(replace(place, node=node)) is None for place in places):
+        if any(axis_mapping(replace(target, node=node)) is None for target in targets):
             node = Node("computed", dense((math.prod(shape),)), mask, linear=True)
         for where, what in parts:
             if math.prod(where.shape) == 0:
                 continue
-            place = replace(where, node=node)
-            sizes, (place, what), _ = refine(place.shape, [place, what.expand(place.shape)])
-            self._append(Statement("copy", node, sizes, 0, [what], place))
+            target = replace(where, node=node)
+            sizes, (target, what), _ = split_axes(target.shape, [target, what.expand(target.shape)])
+            self._append(Statement("copy", node, sizes, 0, [what], target))
         if scatter is not None and scatter[2].numel():
             operation, values, table = scatter
             node.linear = True
-            sizes, (what,), _ = refine(tuple(table.shape), [values.expand(table.shape)])
+            sizes, (what,), _ = split_axes(tuple(table.shape), [values.expand(table.shape)])
             nowhere = View(self, node, 0, sizes, (0,) * len(sizes))
             self._append(Statement(operation, node, sizes, 0, [what], nowhere, table))
-        return self.whole(node, shape)
+        return self.all_entries(node, shape)
 
     def constant_indices(self, size: int) -> Node:
         """The numbers 0 to size - 1."""
@@ -177,9 +177,9 @@ class Graph:
             self._indices[size] = Node("constant", (size,), tensor=torch.arange(size))
         return self._indices[size]
 
-    def blank(self, shape: Sequence[int]) -> View:
-        """The entries of a node that :meth:`assemble` will make."""
-        return self.whole(Node("computed", dense(shape)), shape)
+    def placeholder(self, shape: Sequence[int]) -> View:
+        """The entries of a node that :meth:`write_regions` will make."""
+        return self.all_entries(Node("computed", dense(shape)), shape)
 
     def _new(
         self,
@@ -201,14 +201,14 @@ class Graph:
         key = (operation, len(over), *(view.key() for view in moved))
         node = self._known.get(key) if table is None else None
         if node is None:
-            sizes, moved, counts = refine([shape[d] for d in order], moved)
+            sizes, moved, counts = split_axes([shape[d] for d in order], moved)
             split = sum(counts[: len(kept)])
             inner = counts[-1] if scan else len(sizes) - split
             node = Node("computed", sizes[:split], mask)
             self._known[key] = node
-            place = self.whole(node, sizes[:split])
-            self._append(Statement(operation, node, sizes, inner, moved, place, table))
-        return self.whole(node, [shape[d] for d in kept])
+            target = self.all_entries(node, sizes[:split])
+            self._append(Statement(operation, node, sizes, inner, moved, target, table))
+        return self.all_entries(node, [shape[d] for d in kept])
 
     def _append(self, statement: Statement) -> None:
         """Add a statement."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gd_torch.compiler.axis_mapping import axis_mapping
 from gd_torch.compiler.graph import Statement
-from gd_torch.compiler.mapping import mapping
 from gd_torch.compiler.views import Node, View
 
 REDUCTIONS = {"sum", "dot", "prod", "max", "min"}
@@ -19,7 +19,7 @@ class Group:
 
     loops: tuple[int, ...]
     closed: bool = False
-    members: list[Placed] = field(default_factory=list)
+    members: list[ScheduledStatement] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -31,7 +31,7 @@ class Kernel:
 
 
 @dataclass(eq=False)
-class Placed:
+class ScheduledStatement:
     """A statement with its place in the schedule.
 
     Attributes:
@@ -75,10 +75,10 @@ class Placed:
 
     def computes_in_row(self, row_axis: int) -> bool:
         """Whether it writes each row of its node, along ``row_axis``, in that same row."""
-        place, node = self.statement.place, self.statement.out
+        target, node = self.statement.target, self.statement.out
         if self.row_axis is None or self.sums_rows:
             return False
-        moves = mapping(place)
+        moves = axis_mapping(target)
         return (
             moves is not None
             and node.sizes[row_axis] == self.statement.sizes[self.row_axis]
@@ -87,7 +87,7 @@ class Placed:
 
 
 @dataclass(eq=False)
-class Storage:
+class Allocation:
     """Where a computed node is kept.
 
     Attributes:
@@ -99,7 +99,7 @@ class Storage:
 
     node: Node
     row_axis: int | None = None
-    placed: list[Placed] = field(default_factory=list)
+    writers: list[ScheduledStatement] = field(default_factory=list)
     where: str = "register"
     number: int = 0
     repeats_last_row: bool = False
@@ -107,29 +107,29 @@ class Storage:
     @property
     def kernel(self) -> int:
         """The kernel after which it is complete."""
-        return max(placed.kernel for placed in self.placed)
+        return max(scheduled.kernel for scheduled in self.writers)
 
     @property
     def group(self) -> int:
         """The group of that kernel after which it is complete."""
         last = self.kernel
-        return max(placed.group for placed in self.placed if placed.kernel == last)
+        return max(scheduled.group for scheduled in self.writers if scheduled.kernel == last)
 
 
-def same_entry(source: Storage, view: View, reader: Placed) -> bool:
+def same_entry(source: Allocation, view: View, reader: ScheduledStatement) -> bool:
     """Whether ``reader`` reads, in every loop, the entry that the same loops have just computed.
 
     Args:
         source: where the node of ``view`` is kept. view: an argument of ``reader``.
     """
-    producer = source.placed[0]
-    if reader.inner or len(source.placed) > 1 or producer.sums_rows:
+    producer = source.writers[0]
+    if reader.inner or len(source.writers) > 1 or producer.sums_rows:
         return False
     if producer.inner and producer.statement.operation not in REDUCTIONS:
         return False
     if (producer.row_axis is None) != (reader.row_axis is None):
         return False
-    place = producer.statement.place
+    target = producer.statement.target
     wanted = [view.strides[axis] for axis in reader.loops]
-    own = [place.strides[axis] for axis in producer.loops]
-    return view.offset == 0 and place.offset == 0 and wanted == own
+    own = [target.strides[axis] for axis in producer.loops]
+    return view.offset == 0 and target.offset == 0 and wanted == own

@@ -7,22 +7,22 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gd_torch.compiler.axis_mapping import axis_mapping
 from gd_torch.compiler.constants import Constants
+from gd_torch.compiler.error_messages import operation_name
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.graph import Graph
-from gd_torch.compiler.mapping import mapping
-from gd_torch.compiler.messages import named
-from gd_torch.compiler.recording import Contents, Operation, Recording
 from gd_torch.compiler.registry import RULES, Operand, aten
 from gd_torch.compiler.strides import contiguous, dense
 from gd_torch.compiler.tensors import (
     axes_in_memory,
     fills_storage,
-    memory,
+    storage_address,
+    storage_entries,
     strides_of,
     tensors_in,
-    whole_storage,
 )
+from gd_torch.compiler.tracing import InitialContents, Operation, Trace
 from gd_torch.compiler.views import Node, View
 
 
@@ -34,37 +34,41 @@ class Lowering:
         weights: one view per weight. value: of the objective. partials: one view per weight.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.dtype = recording.leaves[0].dtype
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.dtype = trace.leaves[0].dtype
         if self.dtype not in (torch.float32, torch.float64):
             raise Unsupported(f"its weights are {self.dtype}")
         self.graph = Graph(self.dtype)
         self.contents: dict[int, View] = {}  # by storage: a node or number of its entries
-        self.constants = Constants(self.graph, recording.constants)
+        self.constants = Constants(self.graph, trace.constants)
         self._add_weights()
-        for operation in recording.operations:
-            if isinstance(operation, Contents):
-                self._adopt(operation)
+        for operation in trace.operations:
+            if isinstance(operation, InitialContents):
+                self._add_contents(operation)
             else:
                 self._lower(operation)
-        self.value = self.view(recording.value)
+        self.value = self.view(trace.value)
         self.partials = [
             self.graph.number(0.0, leaf.shape) if partial is None else self.view(partial)
-            for leaf, partial in zip(recording.leaves, recording.partials, strict=True)
+            for leaf, partial in zip(trace.leaves, trace.partials, strict=True)
         ]
         for view in (self.value, *self.partials):
-            if view.node is not None and view.node.kind == "computed" and mapping(view) is None:
+            if (
+                view.node is not None
+                and view.node.kind == "computed"
+                and axis_mapping(view) is None
+            ):
                 view.node.linear = True
 
     def _add_weights(self) -> None:
         """One node per weight; together they lie one after another."""
         base = 0
-        for leaf in self.recording.leaves:
+        for leaf in self.trace.leaves:
             if leaf.dtype != self.dtype:
                 raise Unsupported("its weights are of different dtypes")
             node = Node("weight", dense(leaf.shape), base=base)
-            self.contents[memory(leaf)] = self.graph.whole(node, (leaf.numel(),))
+            self.contents[storage_address(leaf)] = self.graph.all_entries(node, (leaf.numel(),))
             base += leaf.numel()
 
     # ------------------------------------------------ operations
@@ -77,18 +81,18 @@ class Lowering:
         if function._schema.is_mutable:
             self._write(operation)
             return
-        if all(memory(tensor) in self.contents for tensor in tensors_in(operation.result)):
+        if all(storage_address(tensor) in self.contents for tensor in tensors_in(operation.result)):
             return  # a view of memory whose contents are known
         results = operation.result
         if not isinstance(results, tuple | list):
             results = (results,)
         if all(isinstance(tensor, Tensor) and tensor.numel() == 0 for tensor in results):
             for tensor in results:
-                self.contents[memory(tensor)] = self.graph.number(0.0)
+                self.contents[storage_address(tensor)] = self.graph.number(0.0)
             return
         handler = RULES.get(function)
         if handler is None:
-            raise Unsupported(f"{named(function)} has no compiled form")
+            raise Unsupported(f"{operation_name(function)} has no compiled form")
         views = handler(self, operation.result, *operation.arguments, **operation.options)
         if not isinstance(views, tuple | list):
             views = (views,)
@@ -112,9 +116,9 @@ class Lowering:
             value = value.apply("ne", 0.0)
         self.write(target, value.expand(target.shape))
 
-    def _adopt(self, contents: Contents) -> None:
+    def _add_contents(self, contents: InitialContents) -> None:
         """Memory that so far held constants."""
-        self.contents[memory(contents.tensor)] = self.constants.view(contents.values)
+        self.contents[storage_address(contents.tensor)] = self.constants.view(contents.values)
 
     # ------------------------------------------------ memory
 
@@ -126,7 +130,7 @@ class Lowering:
             if isinstance(operand, complex):
                 raise Unsupported("it uses complex numbers")
             return self.graph.number(float(operand))
-        known, shape = self.contents.get(memory(operand)), tuple(operand.shape)
+        known, shape = self.contents.get(storage_address(operand)), tuple(operand.shape)
         if operand.numel() == 0:
             return self.graph.number(0.0, shape)
         if known is None:
@@ -153,7 +157,7 @@ class Lowering:
         if tensor.is_floating_point() and tensor.dtype != self.dtype:
             raise Unsupported(f"it computes in {tensor.dtype} with weights of {self.dtype}")
         if view.node is None:
-            self.contents[memory(tensor)] = view
+            self.contents[storage_address(tensor)] = view
             return
         if not self._lies_as(tensor, view):
             order = axes_in_memory(tensor)
@@ -162,7 +166,9 @@ class Lowering:
             if contiguous(view.shape) != tuple(strides[d] for d in order):
                 raise Unsupported("a result does not fill its memory")
         assert view.node is not None
-        self.contents[memory(tensor)] = self.graph.whole(view.node, (view.node.numel,))
+        self.contents[storage_address(tensor)] = self.graph.all_entries(
+            view.node, (view.node.numel,)
+        )
 
     def _lies_as(self, tensor: Tensor, view: View) -> bool:
         """Whether the storage of ``tensor`` can hold the node of ``view`` itself."""
@@ -178,25 +184,27 @@ class Lowering:
         if fills_storage(target):
             self.assign(target, value)
             return
-        known = self.contents[memory(target)]
+        known = self.contents[storage_address(target)]
         sizes = self._sizes(target) if known.node is None else known.node.sizes
-        blank = self.graph.blank(sizes)
+        placeholder = self.graph.placeholder(sizes)
         if known.node is None:
             before = self.graph.number(known.value)
         else:
-            before = self.graph.whole(known.node, known.node.sizes)
+            before = self.graph.all_entries(known.node, known.node.sizes)
         offset = int(target.storage_offset())
-        region = View(self.graph, blank.node, offset, tuple(target.shape), strides_of(target))
+        region = View(self.graph, placeholder.node, offset, tuple(target.shape), strides_of(target))
         mask = target.dtype == torch.bool
-        node = self.graph.assemble(sizes, [(blank, before), (region, value)], mask=mask).node
+        node = self.graph.write_regions(
+            sizes, [(placeholder, before), (region, value)], mask=mask
+        ).node
         assert node is not None
-        self.contents[memory(target)] = self.graph.whole(node, (node.numel,))
+        self.contents[storage_address(target)] = self.graph.all_entries(node, (node.numel,))
 
     def _sizes(self, target: Tensor) -> tuple[int, ...]:
         """The axes of a storage that holds one number so far, from the tensor it was made for."""
         base = target._base if target._base is not None else target
         if not fills_storage(base):
-            return (whole_storage(target.detach()).numel(),)
+            return (storage_entries(target.detach()).numel(),)
         return dense([base.shape[d] for d in axes_in_memory(base)])
 
     def values(self, tensor: Tensor) -> Tensor:
@@ -205,6 +213,6 @@ class Lowering:
         Raises:
             Unsupported: it depends on them.
         """
-        if memory(tensor) in self.contents:
+        if storage_address(tensor) in self.contents:
             raise Unsupported("it indexes with values that depend on a weight")
         return self.constants.values(tensor)

@@ -23,12 +23,12 @@ STEPS_PER_CALL = 4000
 MAX_VECTORS = 4
 """Vectors of runs that a program along runs advances together, at most (its U)."""
 
-MAX_PIECES = 64
+TARGET_BLOCKS = 64
 """Pieces that the runs of a program along runs are cut into, about."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class RunBatch:
     """Many runs.
 
     Attributes:
@@ -44,7 +44,7 @@ class Batch:
     threads: int
 
 
-class Ends(NamedTuple):
+class RunEnds(NamedTuple):
     """Where runs ended: the updates made, the number of Stop, loss and gradient norm, shape (runs,)
     each, and the partials there, shape (runs, count)."""
 
@@ -55,7 +55,7 @@ class Ends(NamedTuple):
     partials: Tensor
 
 
-def run_one_by_one(program: Program, batch: Batch) -> Ends:
+def run_each(program: Program, batch: RunBatch) -> RunEnds:
     """Each run by itself; its vectors run along rows."""
     partials = torch.empty_like(batch.weights)
     states = _states(program, batch, partials)
@@ -73,10 +73,10 @@ def run_one_by_one(program: Program, batch: Batch) -> Ends:
                     *pointers,
                 )  # fmt: skip
 
-    in_threads(work, range(0, len(states), RUNS_PER_CALL), batch.threads)
+    share_among_threads(work, range(0, len(states), RUNS_PER_CALL), batch.threads)
     run_type, numbers = program.run_type, states.view(program.dtype)
     loss = run_type.loss.offset // batch.weights.element_size()
-    return Ends(
+    return RunEnds(
         states[:, run_type.step.offset // 8].clone(),
         states[:, run_type.code.offset // 8].clone(),
         numbers[:, loss].clone(),
@@ -85,7 +85,7 @@ def run_one_by_one(program: Program, batch: Batch) -> Ends:
     )
 
 
-def _states(program: Program, batch: Batch, partials: Tensor) -> Tensor:
+def _states(program: Program, batch: RunBatch, partials: Tensor) -> Tensor:
     """The C struct Run of each run, int64 words."""
     runs, run_type = len(batch.weights), program.run_type
     states = torch.zeros((runs, ctypes.sizeof(run_type) // 8), dtype=torch.int64)
@@ -98,7 +98,7 @@ def _states(program: Program, batch: Batch, partials: Tensor) -> Tensor:
     return states
 
 
-def run_along_runs(program: Program, batch: Batch) -> Ends:
+def run_as_lanes(program: Program, batch: RunBatch) -> RunEnds:
     """Runs side by side; the vectors run along them."""
     runs = len(batch.weights)
     block = MAX_VECTORS * 64 // batch.weights.element_size()  # a multiple of every U
@@ -113,7 +113,7 @@ def run_along_runs(program: Program, batch: Batch) -> Ends:
         for tensor in (weights, rates, partials, steps, codes, losses, norms)
     ]
     constants = program.pointers(program.arrays.work)[1:4]
-    piece = max(1, padded // block // MAX_PIECES) * block
+    piece = max(1, padded // block // TARGET_BLOCKS) * block
 
     def work(queue: Iterator[int]) -> None:
         """The runs of one thread."""
@@ -124,10 +124,10 @@ def run_along_runs(program: Program, batch: Batch) -> Ends:
                 ctypes.c_double(batch.tolerance), *constants,
             )  # fmt: skip
 
-    in_threads(work, range(0, padded, piece), batch.threads)
+    share_among_threads(work, range(0, padded, piece), batch.threads)
     batch.weights.copy_(weights[:, :runs].T)
     numbers = (losses[:runs].clone(), norms[:runs].clone(), partials[:, :runs].T.contiguous())
-    return Ends(steps[:runs].long(), codes[:runs].long(), *numbers)
+    return RunEnds(steps[:runs].long(), codes[:runs].long(), *numbers)
 
 
 def _columns(rows: Tensor, padded: int) -> Tensor:
@@ -137,11 +137,13 @@ def _columns(rows: Tensor, padded: int) -> Tensor:
     return torch.cat([columns, columns[:, -1:].expand(-1, missing)], 1).contiguous()
 
 
-def in_threads(work: Callable[[Iterator[int]], None], pieces: Iterable[int], threads: int) -> None:
+def share_among_threads(
+    work: Callable[[Iterator[int]], None], blocks: Iterable[int], threads: int
+) -> None:
     """Call ``work`` with a queue of pieces that the threads share."""
-    queue, lock, stopped = iter(pieces), threading.Lock(), threading.Event()
+    queue, lock, stopped = iter(blocks), threading.Lock(), threading.Event()
 
-    def taken() -> Iterator[int]:
+    def take() -> Iterator[int]:
         """The pieces that one thread takes."""
         while not stopped.is_set():
             with lock:
@@ -150,11 +152,11 @@ def in_threads(work: Callable[[Iterator[int]], None], pieces: Iterable[int], thr
                 return
             yield piece
 
-    others = [threading.Thread(target=work, args=(taken(),)) for _ in range(threads - 1)]
+    others = [threading.Thread(target=work, args=(take(),)) for _ in range(threads - 1)]
     for thread in others:
         thread.start()
     try:
-        work(taken())
+        work(take())
     except BaseException:
         stopped.set()  # an interrupt of this thread ends the others after their piece
         raise

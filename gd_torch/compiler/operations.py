@@ -56,7 +56,7 @@ def expression(operation: str, given: Sequence[str], *, vector: bool, masks: boo
     raise Unsupported(f"{operation} has no C form")
 
 
-def start_of(operation: str, *, vector: bool) -> str:
+def initial_value(operation: str, *, vector: bool) -> str:
     """What a reduction starts from."""
     number = {"sum": "0", "dot": "0", "prod": "1", "max": "-INF_", "min": "INF_"}[operation]
     return f"K({number})" if vector else number

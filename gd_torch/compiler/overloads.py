@@ -17,7 +17,7 @@ RESHAPES = {
 METADATA = {aten.is_same_size.default, aten._has_same_storage_numel.default}
 """Operations that look at shapes alone."""
 
-READ_A_NUMBER = {aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default}
+NUMBER_READS = {aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default}
 """Overloads that return a Python number."""
 
 

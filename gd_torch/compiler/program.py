@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gd_torch.compiler.buffers import filled
-from gd_torch.compiler.build import CompilerError, load
+from gd_torch.compiler.buffers import fill_buffers
+from gd_torch.compiler.c_compiler import CompilerError
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.many_runs import Batch, Ends, run_along_runs, run_one_by_one
+from gd_torch.compiler.library import load_library
+from gd_torch.compiler.many_runs import RunBatch, RunEnds, run_as_lanes, run_each
 from gd_torch.compiler.source import CODES, Source, generate, optimization
 from gd_torch.typing import Objective, Weights
 
-__all__ = ["Ends", "Program", "Record", "Result", "Source", "generate"]
+__all__ = ["Program", "RecordBuffer", "RunEnds", "RunResult", "Source", "generate"]
 
 
 CALL_SECONDS = 0.03
@@ -26,7 +27,7 @@ CALL_SECONDS = 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class RunResult:
     """Where a run is: the updates made, the number of Stop, and the values there."""
 
     step: int
@@ -36,7 +37,7 @@ class Result:
 
 
 @dataclass(eq=False)
-class Record:
+class RecordBuffer:
     """Room for recorded points.
 
     Attributes:
@@ -63,18 +64,20 @@ class Program:
         Unsupported: it cannot be recorded or compiled; the message says why.
     """
 
-    def __init__(self, objective: Objective, weights: Weights, *, along_runs: bool = False) -> None:
-        self.source = generate(objective, weights, along_runs=along_runs)
-        self.along_runs = along_runs
+    def __init__(
+        self, objective: Objective, weights: Weights, *, runs_as_lanes: bool = False
+    ) -> None:
+        self.source = generate(objective, weights, runs_as_lanes=runs_as_lanes)
+        self.runs_as_lanes = runs_as_lanes
         self.dtype = weights[0].dtype
         self.shapes = [tuple(w.shape) for w in weights]
         self.sizes = [w.numel() for w in weights]
         self.count = self.source.count
         try:
-            self.library = load(self.source.text, optimization=optimization(self.source))
+            self.library = load_library(self.source.text, optimization=optimization(self.source))
         except CompilerError as error:
             raise Unsupported(str(error)) from None
-        self.arrays = filled(self.source.buffers, self.dtype)
+        self.arrays = fill_buffers(self.source.buffers, self.dtype)
         self.run_type = _run_type(self.dtype)
         self.partials = torch.zeros(self.count, dtype=self.dtype)
         self._steps_per_call = 64
@@ -85,8 +88,8 @@ class Program:
 
     def run(
         self, weights: Tensor, rates: Tensor, tolerance: float, step: int, limit: int,
-        record: Record | None = None,
-    ) -> Result:  # fmt: skip
+        record: RecordBuffer | None = None,
+    ) -> RunResult:  # fmt: skip
         """Steps from ``step`` to ``limit``, or to where the run stops; evaluated there.
 
         Args:
@@ -108,7 +111,7 @@ class Program:
         self._run_in_calls(state, limit)
         if record is not None:
             record.used = state.slot
-        return Result(state.step, state.code, state.loss, state.norm)
+        return RunResult(state.step, state.code, state.loss, state.norm)
 
     def _run_in_calls(self, state: Any, limit: int) -> None:
         """Steps up to ``limit`` in several calls: an interrupt is noticed between two of them."""
@@ -126,7 +129,7 @@ class Program:
 
     def run_many(
         self, weights: Tensor, rates: Tensor, tolerance: float, steps: int, threads: int
-    ) -> Ends:
+    ) -> RunEnds:
         """Every run to its own end; the number of threads changes no bit.
 
         Args:
@@ -136,8 +139,8 @@ class Program:
         Returns:
             Where the runs ended.
         """
-        batch = Batch(weights, rates, tolerance, steps, threads)
-        return (run_along_runs if self.along_runs else run_one_by_one)(self, batch)
+        batch = RunBatch(weights, rates, tolerance, steps, threads)
+        return (run_as_lanes if self.runs_as_lanes else run_each)(self, batch)
 
     def evaluate(self, weights: Weights) -> tuple[Tensor, Weights]:
         """The objective's value and its partials, as ``partials.evaluate`` gives them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from gd_torch.compiler.axis_mapping import axis_mapping
 from gd_torch.compiler.graph import Statement
-from gd_torch.compiler.kernels import SCANS, Storage
-from gd_torch.compiler.mapping import mapping
+from gd_torch.compiler.kernels import SCANS, Allocation
 from gd_torch.compiler.views import Node, View
 
 MIN_ROWS = 8
@@ -22,8 +22,8 @@ class RowAxes:
         main: the number of rows that most of the work has.
     """
 
-    def __init__(self, storage: dict[Node, Storage], main: int) -> None:
-        self.storage, self.main = storage, main
+    def __init__(self, allocations: dict[Node, Allocation], main: int) -> None:
+        self.allocations, self.main = allocations, main
 
     def choose(self, statement: Statement) -> int | None:
         """The axis to vectorise along, by what its arguments allow; None for scalar code."""
@@ -45,7 +45,7 @@ class RowAxes:
         score = 10.0 if size == self.main else 0.0
         if axis >= len(statement.outer):
             score -= 0.5
-        elif statement.place.strides[axis] != 1:
+        elif statement.target.strides[axis] != 1:
             score -= 0.1
         for view in statement.arguments:
             score += self._score_of_argument(view, axis, size)
@@ -64,26 +64,26 @@ class RowAxes:
     def _step(self, view: View, axis: int) -> int:
         """How far apart in memory neighbouring rows are."""
         assert view.node is not None
-        storage = self.storage.get(view.node)
-        if storage is None or storage.row_axis is None or view.node.linear:
+        allocation = self.allocations.get(view.node)
+        if allocation is None or allocation.row_axis is None or view.node.linear:
             return view.strides[axis]
-        moves = mapping(view)
+        moves = axis_mapping(view)
         assert moves is not None
-        step = dict(moves[storage.row_axis][1]).get(axis, 0)
-        others = any(axis in dict(m[1]) for j, m in enumerate(moves) if j != storage.row_axis)
+        step = dict(moves[allocation.row_axis][1]).get(axis, 0)
+        others = any(axis in dict(m[1]) for j, m in enumerate(moves) if j != allocation.row_axis)
         return 2 if others else step
 
     def is_local(self, view: View, row_axis: int | None, rows: int) -> bool:
         """Whether a row needs only the same row of this argument."""
         if row_axis is None or view.node is None or view.node.linear:
             return False
-        storage = self.storage.get(view.node)
-        if storage is None or storage.row_axis is None:
+        allocation = self.allocations.get(view.node)
+        if allocation is None or allocation.row_axis is None:
             return False
-        own = storage.row_axis
-        if any(not placed.computes_in_row(own) for placed in storage.placed):
+        own = allocation.row_axis
+        if any(not scheduled.computes_in_row(own) for scheduled in allocation.writers):
             return False
-        moves = mapping(view)
+        moves = axis_mapping(view)
         return (
             moves is not None
             and view.node.sizes[own] == rows
@@ -95,7 +95,7 @@ class RowAxes:
         """Whether, in rows of padding, an argument has the value that it has in the last row."""
         if view.node is None or view.strides[row_axis] == 0 or view.node.kind == "constant":
             return True
-        source = self.storage.get(view.node)
+        source = self.allocations.get(view.node)
         if source is None or not source.repeats_last_row:
             return False
         return self.is_local(view, row_axis, rows)
@@ -105,7 +105,7 @@ def row_axis_of_result(statement: Statement, row_axis: int) -> int | None:
     """The axis of the result that the rows run along."""
     if statement.out.linear:
         return None
-    moves = mapping(statement.place)
+    moves = axis_mapping(statement.target)
     if moves is None:
         return None
     axes = [j for j, (_, steps) in enumerate(moves) if row_axis in dict(steps)]

@@ -15,7 +15,7 @@ FOLDED: dict[str, Callable[[float, float], float]] = {
 """Operations on two numbers; in float32 rounding the float64 result gives the same bits."""
 
 
-def simplified(operation: str, views: list[View]) -> View | None:
+def simplify(operation: str, views: list[View]) -> View | None:
     """A shorter form of a pointwise operation that gives the same bits, or None."""
     values = [view.value if view.node is None else None for view in views]
     first = views[0]

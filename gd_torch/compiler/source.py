@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 
 from gd_torch.compiler.buffers import Buffers
-from gd_torch.compiler.elementary import elementary
+from gd_torch.compiler.c_header import c_header, read_c_file
+from gd_torch.compiler.elementary import elementary_functions
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.evaluation import Evaluation
+from gd_torch.compiler.evaluate_code import EvaluateCode
 from gd_torch.compiler.lowering import Lowering
-from gd_torch.compiler.prelude import c_text, prelude
-from gd_torch.compiler.recording import record
 from gd_torch.compiler.rules import KNOWN
 from gd_torch.compiler.schedule import Schedule
 from gd_torch.compiler.strides import contiguous
+from gd_torch.compiler.tracing import trace
 from gd_torch.typing import Objective, Weights
 
 MAX_LOCAL_WEIGHTS = 64
@@ -58,7 +58,7 @@ class Source:
     count: int
 
 
-def generate(objective: Objective, weights: Weights, *, along_runs: bool = False) -> Source:
+def generate(objective: Objective, weights: Weights, *, runs_as_lanes: bool = False) -> Source:
     """Record an objective and write it as C.
 
     Args:
@@ -74,7 +74,7 @@ def generate(objective: Objective, weights: Weights, *, along_runs: bool = False
     if any(w.dtype not in LIMITS or w.dtype != weights[0].dtype for w in weights):
         raise Unsupported("its weights are not all float32 or all float64")
     try:
-        return _generated(objective, weights, along_runs)
+        return _generated(objective, weights, runs_as_lanes)
     except Unsupported:
         raise
     except Exception as error:  # TorchScript changes the type of what is raised in it, for one
@@ -82,19 +82,19 @@ def generate(objective: Objective, weights: Weights, *, along_runs: bool = False
         raise Unsupported(f"recording it failed with {type(error).__name__}: {reason}") from error
 
 
-def _generated(objective: Objective, weights: Weights, along_runs: bool) -> Source:
+def _generated(objective: Objective, weights: Weights, runs_as_lanes: bool) -> Source:
     """The same, after the checks."""
-    lowering = Lowering(record(objective, weights, KNOWN))
+    lowering = Lowering(trace(objective, weights, KNOWN))
     dtype, count = weights[0].dtype, sum(w.numel() for w in weights)
     outputs = [lowering.value, *lowering.partials]
     schedule = Schedule(
-        lowering.graph.statements, outputs, weights[0].element_size(), along_runs=along_runs
+        lowering.graph.statements, outputs, weights[0].element_size(), runs_as_lanes=runs_as_lanes
     )
-    evaluation = Evaluation(schedule, dtype, count, lowering.value, lowering.partials)
-    text = (_text_of_runs if along_runs else _text_of_rows)(evaluation)
-    statements = sum(1 for _ in schedule.all_placed())
+    evaluate_code = EvaluateCode(schedule, dtype, count, lowering.value, lowering.partials)
+    text = (_lanes_text if runs_as_lanes else _rows_text)(evaluate_code)
+    statements = sum(1 for _ in schedule.all_scheduled())
     rows = any(kernel.rows for kernel in schedule.kernels)
-    return Source(text, statements, rows, evaluation.buffers, count)
+    return Source(text, statements, rows, evaluate_code.buffers, count)
 
 
 def optimization(source: Source) -> int:
@@ -102,68 +102,69 @@ def optimization(source: Source) -> int:
     return next((level for level, most in LEVELS if source.statements <= most), 0)
 
 
-def _text_of_rows(evaluation: Evaluation) -> str:
+def _rows_text(evaluate_code: EvaluateCode) -> str:
     """The source of a program whose vectors run along rows, or that has none."""
-    results = [f"  {loops} g[{entry}] = {value};" for loops, entry, value in _partials(evaluation)]
+    results = [
+        f"  {loops} g[{entry}] = {value};" for loops, entry, value in _partials(evaluate_code)
+    ]
     function = [
         "static inline __attribute__((always_inline)) T evaluate(const T *w, T *g, const T *data, "
         "const T *uni, const T *sca, const int *tab, T *work) {",
-        *evaluation.body,
+        *evaluate_code.body,
         *results,
-        f"  return {evaluation.result(evaluation.value, [])};",
+        f"  return {evaluate_code.result(evaluate_code.value, [])};",
         "}",
     ]
     return _assembled(
-        evaluation, [_local_weights(evaluation), *evaluation.kernels, *function], "run.c"
+        evaluate_code, [_local_weights(evaluate_code), *evaluate_code.kernels, *function], "run.c"
     )
 
 
-def _local_weights(evaluation: Evaluation) -> str:
+def _local_weights(evaluate_code: EvaluateCode) -> str:
     """Where the driver keeps weights, partials and moved weights: in variables or in memory."""
-    if evaluation.count <= MAX_LOCAL_WEIGHTS:
+    if evaluate_code.count <= MAX_LOCAL_WEIGHTS:
         return "#define LOCAL(x) x[COUNT]"
-    room = -(-evaluation.count // 64) * 64 + 1024
-    place = evaluation.buffers.work
-    evaluation.buffers.work += 3 * room
+    room = -(-evaluate_code.count // 64) * 64 + 1024
+    place = evaluate_code.buffers.work
+    evaluate_code.buffers.work += 3 * room
     return (
         f"enum {{ AT_w = {place}, AT_g = {place + room}, AT_m = {place + 2 * room} }};\n"
         "#define LOCAL(x) *const x = work + AT_##x"
     )
 
 
-def _text_of_runs(evaluation: Evaluation) -> str:
+def _lanes_text(evaluate_code: EvaluateCode) -> str:
     """The source of a program whose vectors run along independent runs."""
-    storages = evaluation.schedule.storage.values()
-    kept = [storage for storage in storages if storage.where != "register"]
-    size = sum(storage.node.numel for storage in kept)
-    if size + 3 * evaluation.count > MAX_RUN_ENTRIES:
+    allocations = evaluate_code.schedule.allocations.values()
+    buffered = [allocation for allocation in allocations if allocation.where != "register"]
+    size = sum(allocation.node.numel for allocation in buffered)
+    if size + 3 * evaluate_code.count > MAX_RUN_ENTRIES:
         raise Unsupported("one run needs too much memory to be a lane of vectors")
     buffers = [
-        f"  {'I' if storage.node.mask else 'V'} t{storage.number}[{storage.node.numel} * U * H];"
-        for storage in kept
+        f"  {'I' if a.node.mask else 'V'} t{a.number}[{a.node.numel} * U * H];" for a in buffered
     ]
     each = "for (int u = 0; u < U * H; u++)"
     results = [
         f"  {loops} {each} g[({entry}) * U * H + u] = {value};"
-        for loops, entry, value in _partials(evaluation)
+        for loops, entry, value in _partials(evaluate_code)
     ]
     function = [
         f"enum {{ U = {4 if size <= SHORT_BUFFERS else 2} }};",
         "static inline __attribute__((always_inline)) void evaluate(const V *w, V *g, V *l, "
         "const T *uni, const T *sca, const int *tab) {",
         *buffers,
-        *evaluation.body,
+        *evaluate_code.body,
         *results,
-        f"  {each} l[u] = {evaluation.result(evaluation.value, [])};",
+        f"  {each} l[u] = {evaluate_code.result(evaluate_code.value, [])};",
         "}",
     ]
-    return _assembled(evaluation, function, "run_lanes.c")
+    return _assembled(evaluate_code, function, "run_lanes.c")
 
 
-def _partials(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+def _partials(evaluate_code: EvaluateCode) -> Iterator[tuple[str, str, str]]:
     """Per weight: loops over its axes, the entry among all weights' partials, and the partial."""
     base = 0
-    for view in evaluation.partials:
+    for view in evaluate_code.partials:
         names = [f"a{i}" for i in range(len(view.shape))]
         loops = " ".join(
             f"for (int {name} = 0; {name} < {size}; {name}++)"
@@ -171,25 +172,25 @@ def _partials(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
         )
         strides = contiguous(view.shape)
         steps = [f"{name} * {stride}" for name, stride in zip(names, strides, strict=True)]
-        yield loops, " + ".join([str(base), *steps]), evaluation.result(view, names)
+        yield loops, " + ".join([str(base), *steps]), evaluate_code.result(view, names)
         base += math.prod(view.shape)
 
 
-def _assembled(evaluation: Evaluation, parts: Sequence[str], driver: str) -> str:
+def _assembled(evaluate_code: EvaluateCode, parts: Sequence[str], driver: str) -> str:
     """The whole source.
 
     Args:
         parts: the evaluation with its functions. driver: the file of c/ that calls it.
     """
-    tiny, huge = LIMITS[evaluation.dtype]
+    tiny, huge = LIMITS[evaluate_code.dtype]
     return "\n".join([
-        prelude(evaluation.dtype),
-        elementary(sorted(evaluation.functions), evaluation.dtype),
-        f"#define COUNT {evaluation.count}L",
+        c_header(evaluate_code.dtype),
+        elementary_functions(sorted(evaluate_code.functions), evaluate_code.dtype),
+        f"#define COUNT {evaluate_code.count}L",
         f"#define TINY_SQUARE {tiny}",
         f"#define HUGE_SQUARE {huge}",
         "enum { " + ", ".join(f"{name} = {code}" for name, code in CODES.items()) + " };",
-        c_text("program.h"),
+        read_c_file("program.h"),
         *parts,
-        c_text(driver),
+        read_c_file(driver),
     ])  # fmt: skip

@@ -12,7 +12,7 @@ from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.strides import without_single
 
 
-def memory(tensor: Tensor) -> int:
+def storage_address(tensor: Tensor) -> int:
     """The address of a tensor's storage.
 
     Raises:
@@ -23,7 +23,7 @@ def memory(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def whole_storage(tensor: Tensor) -> Tensor:
+def storage_entries(tensor: Tensor) -> Tensor:
     """All entries of a tensor's storage in order, shape (entries,)."""
     size = tensor.untyped_storage().nbytes() // tensor.element_size()
     return tensor.as_strided((size,), (1,), 0)

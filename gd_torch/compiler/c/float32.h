@@ -31,7 +31,7 @@
     -0x1.0ce214p-3f, 0x1.07db34p-3f, -0x1.41fed2p-4f
 /*@ log_core: log_parts */
 /* log(1 + f + low) + k * ln(2). */
-FN V log_core(V f, V low, V k) {
+INLINE V log_core(V f, V low, V k) {
     V q = vfma(f, POLY(8, f, LOG_TERMS), K(-0.5f));
     V rest = vfma(k, K(LN2_LOW), vfma(f * f, q, low));
     return vfma(k, K(LN2), f + rest);

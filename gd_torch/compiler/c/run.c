@@ -15,24 +15,24 @@ __attribute__((visibility("default"))) void run(
     T LOCAL(w), LOCAL(g), LOCAL(m);
     T loss, norm = 0;
     long long step = r->step, code;
-    const T tolerance = least_not_below(r->tolerance);
+    const T tolerance = round_up(r->tolerance);
     for (long i = 0; i < COUNT; i++) w[i] = r->weights[i];
     for (;;) {
         loss = evaluate(w, g, data, uni, sca, tab, work);
         const int due = r->period && step % r->period == 0;
-        J lost = 0, gone = 0;
+        J bad_partial = 0, bad_weight = 0;
         for (long i = 0; i < COUNT; i++) {
             m[i] = s_fma(-r->rates[i], g[i], w[i]);
-            lost |= -!(s_abs(g[i]) < INF_);
-            gone |= -!(s_abs(m[i]) < INF_);
+            bad_partial |= -!(s_abs(g[i]) < INF_);
+            bad_weight |= -!(s_abs(m[i]) < INF_);
         }
-        code = gone ? WEIGHT : 0;
+        code = bad_weight ? WEIGHT : 0;
         if (step >= r->limit) code = STEPS;
         if (tolerance > 0 || due || code) {
-            norm = norm_of(g, COUNT);
+            norm = euclidean_norm(g, COUNT);
             if (norm < tolerance) code = TOLERANCE;
         }
-        if (lost) code = GRADIENT;
+        if (bad_partial) code = GRADIENT;
         if (!(s_abs(loss) < INF_)) code = LOSS;
         if (code) break;
         if (due) {
@@ -48,7 +48,7 @@ __attribute__((visibility("default"))) void run(
         r->weights[i] = w[i];
         r->partials[i] = g[i];
     }
-    r->norm = norm_of(g, COUNT);
+    r->norm = euclidean_norm(g, COUNT);
     r->step = step;
     r->code = code;
     r->loss = loss;

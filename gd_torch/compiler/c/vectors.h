@@ -12,24 +12,24 @@ typedef I IU __attribute__((aligned(sizeof(T)), may_alias));
 #define SIGN ((J)((unsigned ${J})1 << (8 * sizeof(T) - 1)))
 
 #define E_(i) x
-FN V K(T x) { return (V){EACH${size}(E_)}; }
-FN I KI(J x) { return (I){EACH${size}(E_)}; }
+INLINE V K(T x) { return (V){EACH${size}(E_)}; }
+INLINE I KI(J x) { return (I){EACH${size}(E_)}; }
 #undef E_
-FN V SEL(I mask, V a, V b) { return (V)((mask & (I)a) | (~mask & (I)b)); }
-FN int any(I mask) {
+INLINE V SEL(I mask, V a, V b) { return (V)((mask & (I)a) | (~mask & (I)b)); }
+INLINE int any(I mask) {
     J found = 0;
     for (int i = 0; i < LANES; i++) found |= mask[i];
     return found != 0;
 }
-FN V vabs(V x) { return (V)((I)x & KI(~SIGN)); }
-FN V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* the sign bit alone */
-FN V vwith(V x, V sign) { return (V)((I)x | (I)sign); }
-FN T s_abs(T x) { return __builtin_fabs${f}(x); }
-FN T s_fma(T a, T b, T c) { return __builtin_fma${f}(a, b, c); }
-FN T s_sqrt(T x) { return __builtin_sqrt${f}(x); }
+INLINE V vabs(V x) { return (V)((I)x & KI(~SIGN)); }
+INLINE V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* the sign bit alone */
+INLINE V vcopysign(V x, V sign) { return (V)((I)x | (I)sign); }
+INLINE T s_abs(T x) { return __builtin_fabs${f}(x); }
+INLINE T s_fma(T a, T b, T c) { return __builtin_fma${f}(a, b, c); }
+INLINE T s_sqrt(T x) { return __builtin_sqrt${f}(x); }
 
 /* a * b + c in one rounding. */
-FN V vfma(V a, V b, V c) {
+INLINE V vfma(V a, V b, V c) {
 #if __has_builtin(__builtin_elementwise_fma)
     return __builtin_elementwise_fma(a, b, c);
 #elif BYTES == 64 && __has_builtin(__builtin_ia32_vfmadd${p}512_mask)
@@ -42,7 +42,7 @@ FN V vfma(V a, V b, V c) {
 #undef E_
 #endif
 }
-FN V vsqrt(V x) {
+INLINE V vsqrt(V x) {
 #if __has_builtin(__builtin_elementwise_sqrt)
     return __builtin_elementwise_sqrt(x);
 #elif BYTES == 64 && __has_builtin(__builtin_ia32_sqrt${p}512_mask)
@@ -59,14 +59,14 @@ FN V vsqrt(V x) {
 }
 
 /* a > b ? a : b and a < b ? a : b, as the instructions of x86 have it: b where either is NaN. */
-FN V greater(V a, V b) {
+INLINE V greater(V a, V b) {
 #if BYTES == 64 && __has_builtin(__builtin_ia32_max${p}512_mask)
     return __builtin_ia32_max${p}512_mask(a, b, a, -1, 4);
 #else
     return SEL(a > b, a, b);
 #endif
 }
-FN V lesser(V a, V b) {
+INLINE V lesser(V a, V b) {
 #if BYTES == 64 && __has_builtin(__builtin_ia32_min${p}512_mask)
     return __builtin_ia32_min${p}512_mask(a, b, a, -1, 4);
 #else
@@ -77,25 +77,25 @@ FN V lesser(V a, V b) {
    itself. Selections do not always: vmax, vmin and SEL of a comparison can be one instruction,
    which flushes, or several, which do not. Numbers from outside that may be subnormal have to
    pass through here before them, or the bits depend on the processor. */
-FN V vflush(V x) {
+INLINE V vflush(V x) {
     V zero = K(-0.0${f}); /* which the compiler must not know */
     __asm__("" : REGISTER_(zero));
     return x + zero;
 }
-FN T s_flush(T x) {
+INLINE T s_flush(T x) {
     T zero = -0.0${f};
     __asm__("" : REGISTER_(zero));
     return x + zero;
 }
 /* NaN where either is NaN, as in torch.maximum and torch.minimum. Of two zeros, b. */
-FN V vmax(V a, V b) { return SEL(a != a, a, greater(a, b)); }
-FN V vmin(V a, V b) { return SEL(a != a, a, lesser(a, b)); }
-FN T s_max(T a, T b) { return a > b || a != a ? a : b; }
-FN T s_min(T a, T b) { return a < b || a != a ? a : b; }
+INLINE V vmax(V a, V b) { return SEL(a != a, a, greater(a, b)); }
+INLINE V vmin(V a, V b) { return SEL(a != a, a, lesser(a, b)); }
+INLINE T s_max(T a, T b) { return a > b || a != a ? a : b; }
+INLINE T s_min(T a, T b) { return a < b || a != a ? a : b; }
 
 /* a where the mask is -1, b where it is 0, without a branch: of m ? x[i] : b gcc 12 makes a masked
    load, which in loops over short axes reads other entries. */
-FN T s_where(J m, T a, T b) {
+INLINE T s_where(J m, T a, T b) {
     union { T t; J j; } x = {a}, y = {b};
     x.j = (m & x.j) | (~m & y.j);
     return x.t;
@@ -108,7 +108,7 @@ FN T s_where(J m, T a, T b) {
 #define FROM8_(i) ((i) + LANES / 8) % LANES
 #define FROM16_(i) ((i) + LANES / 16) % LANES
 #define FOLD_(NAME, OP) \
-    FN T NAME(const V *x) { \
+    INLINE T NAME(const V *x) { \
         V p = x[0]; \
         if (H == 2) p = OP(p, x[1 % H]); \
         if (H == 4) p = OP(OP(p, x[2 % H]), OP(x[1 % H], x[3 % H])); \
@@ -118,7 +118,7 @@ FN T s_where(J m, T a, T b) {
         if (LANES >= 16) p = OP(p, __builtin_shufflevector(p, p, EACH${size}(FROM16_))); \
         return p[0]; \
     }
-FN V vadd(V a, V b) { return a + b; }
-FOLD_(total, vadd)
-FOLD_(largest, vmax)
-FOLD_(smallest, vmin)
+INLINE V vadd(V a, V b) { return a + b; }
+FOLD_(lane_sum, vadd)
+FOLD_(lane_max, vmax)
+FOLD_(lane_min, vmin)

@@ -8,9 +8,9 @@ from gd_torch.compiler.registry import RULES, aten
 from gd_torch.compiler.rules import (  # noqa: F401
     activations,
     arithmetic,
-    assembly,
     creation,
     indexing,
+    joining,
     losses,
     norms,
     piecewise,

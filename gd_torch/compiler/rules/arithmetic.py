@@ -17,7 +17,7 @@ UNARY = [
 ]  # fmt: skip
 """Operations of the same name in aten and in operations.py."""
 
-MAX_CHAIN = 64
+MAX_PRODUCT_EXPONENT = 64
 """Whole exponents up to this are products; others use pow."""
 
 
@@ -140,16 +140,16 @@ def power(lowering: Lowering, out: Any, base: Operand, exponent: Operand) -> Vie
         return x.apply("sqrt")
     if e == -0.5:
         return 1.0 / x.apply("sqrt")
-    if e == int(e) and abs(e) <= MAX_CHAIN:
-        return _chain(x, int(e)) if e > 0 else 1.0 / _chain(x, int(-e))
+    if e == int(e) and abs(e) <= MAX_PRODUCT_EXPONENT:
+        return _integer_power(x, int(e)) if e > 0 else 1.0 / _integer_power(x, int(-e))
     return x.apply("pow", p)
 
 
-def _chain(x: View, exponent: int) -> View:
+def _integer_power(x: View, exponent: int) -> View:
     """A positive whole power, by repeated squaring."""
     if exponent == 1:
         return x
-    half = _chain(x, exponent // 2)
+    half = _integer_power(x, exponent // 2)
     square = half * half
     return square * x if exponent % 2 else square
 
@@ -188,9 +188,9 @@ def _hypot(lowering: Lowering, out: Any, a: Operand, b: Operand) -> View:
 def _logaddexp(lowering: Lowering, out: Any, a: Operand, b: Operand) -> View:
     x, y = lowering.number(a), lowering.number(b)
     large = x.apply("max", y)
-    spread = -((x - y).apply("abs"))
+    entry_gradients = -((x - y).apply("abs"))
     infinite = x.equals(y).apply("and", x.apply("abs").equals(math.inf))
-    return infinite.where(x, large + spread.apply("exp").apply("log1p"))
+    return infinite.where(x, large + entry_gradients.apply("exp").apply("log1p"))
 
 
 @rule(aten.xlogy.Tensor, aten.xlogy.Scalar_Other, aten.xlogy.Scalar_Self)

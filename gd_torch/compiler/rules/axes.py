@@ -11,19 +11,19 @@ from gd_torch.compiler.views import View
 Dims = int | Sequence[int] | None
 
 
-def axes(dims: int | Sequence[int] | None, count: int) -> list[int]:
+def reduced_axes(dims: int | Sequence[int] | None, count: int) -> list[int]:
     """The axes that a reduction names; all of them where it names none."""
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         return list(range(count))
     return [d % count for d in ([dims] if isinstance(dims, int) else dims)] if count else []
 
 
-def count_of(shape: Sequence[int], dims: Sequence[int]) -> int:
+def reduced_count(shape: Sequence[int], dims: Sequence[int]) -> int:
     """How many entries a reduction over these axes reduces to one."""
     return math.prod(shape[d] for d in dims)
 
 
-def indices(graph: Graph, shape: Sequence[int], dim: int) -> View:
+def axis_indices(graph: Graph, shape: Sequence[int], dim: int) -> View:
     """The index along one axis, as numbers, broadcast to a shape."""
     if shape[dim] == 1:
         return graph.number(0.0, shape)
@@ -31,7 +31,7 @@ def indices(graph: Graph, shape: Sequence[int], dim: int) -> View:
     return View(graph, graph.constant_indices(shape[dim]), 0, tuple(shape), strides)
 
 
-def squeezed(view: View, dims: Sequence[int], keepdim: bool) -> View:
+def squeeze_reduced(view: View, dims: Sequence[int], keepdim: bool) -> View:
     """A reduced view whose reduced axes are kept or not."""
     if not keepdim:
         for d in sorted(dims, reverse=True):

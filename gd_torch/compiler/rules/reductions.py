@@ -6,7 +6,7 @@ from typing import Any
 
 from gd_torch.compiler.lowering import Lowering
 from gd_torch.compiler.registry import Operand, Rule, aten, rule
-from gd_torch.compiler.rules.axes import Dims, axes, indices
+from gd_torch.compiler.rules.axes import Dims, axis_indices, reduced_axes
 from gd_torch.compiler.views import View
 
 
@@ -20,7 +20,7 @@ def _sum(
     **options: Any,
 ) -> View:
     view = lowering.number(x)
-    return view.sum(axes(dim, len(view.shape)), keepdim)
+    return view.sum(reduced_axes(dim, len(view.shape)), keepdim)
 
 
 @rule(aten.mean.default, aten.mean.dim)
@@ -33,7 +33,7 @@ def _mean(
     **options: Any,
 ) -> View:
     view = lowering.number(x)
-    return view.mean(axes(dim, len(view.shape)), keepdim)
+    return view.mean(reduced_axes(dim, len(view.shape)), keepdim)
 
 
 @rule(aten.prod.default)
@@ -50,7 +50,7 @@ def _prod(
 
 def extreme(view: View, name: str, dim: Dims, keepdim: bool) -> View:
     """The largest ("max") or smallest ("min") entry along axes; NaN wins."""
-    return view.graph.reduce(name, [view], axes(dim, len(view.shape)), keepdim)
+    return view.graph.reduce(name, [view], reduced_axes(dim, len(view.shape)), keepdim)
 
 
 @rule(aten.amax.default)
@@ -73,10 +73,10 @@ def _min(lowering: Lowering, out: Any, x: Operand) -> View:
     return extreme(lowering.number(x), "min", None, False)
 
 
-def position(view: View, best: View, dim: int) -> View:
+def first_position(view: View, best: View, dim: int) -> View:
     """The first index along an axis at which ``view`` equals ``best`` (axis kept), or is NaN."""
     size = view.shape[dim]
-    index = indices(view.graph, view.shape, dim)
+    index = axis_indices(view.graph, view.shape, dim)
     hit = view.equals(best).apply("or", view.apply("isnan"))
     return view.graph.reduce("min", [hit.where(index, float(size))], [dim], True)
 
@@ -90,7 +90,7 @@ def _along(name: str) -> Rule:
             return view, lowering.graph.number(0.0)
         dim %= len(view.shape)
         best = extreme(view, name, dim, True)
-        where = position(view, best, dim)
+        where = first_position(view, best, dim)
         return (best, where) if keepdim else (best.squeeze(dim), where.squeeze(dim))
 
     return apply

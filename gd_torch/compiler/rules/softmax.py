@@ -9,7 +9,7 @@ import torch
 
 from gd_torch.compiler.lowering import Lowering
 from gd_torch.compiler.registry import Operand, aten, rule
-from gd_torch.compiler.rules.axes import Dims, axes, squeezed
+from gd_torch.compiler.rules.axes import Dims, reduced_axes, squeeze_reduced
 from gd_torch.compiler.rules.reductions import extreme
 from gd_torch.compiler.views import View
 
@@ -52,8 +52,8 @@ def _log_softmax_backward(
 @rule(aten.logsumexp.default)
 def _logsumexp(lowering: Lowering, out: Any, x: Operand, dim: Dims, keepdim: bool = False) -> View:
     view = lowering.number(x)
-    over = axes(dim, len(view.shape))
+    over = reduced_axes(dim, len(view.shape))
     largest = extreme(view, "max", over, True)
     finite = largest.apply("abs").equals(math.inf).where(0.0, largest)
     total = (view - finite).apply("exp").sum(over, keepdim).apply("log")
-    return total + squeezed(finite, over, keepdim)
+    return total + squeeze_reduced(finite, over, keepdim)

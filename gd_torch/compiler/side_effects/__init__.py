@@ -26,7 +26,7 @@ import torch
 
 from gd_torch.compiler.side_effects import code_state, object_state, stream_state
 from gd_torch.compiler.side_effects.memory_checksum import random_tokens
-from gd_torch.compiler.side_effects.state_walk import Handler, Record, Token, Walk, path_of
+from gd_torch.compiler.side_effects.state_walk import Entry, Handler, Token, Walk, path_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,21 +41,21 @@ class Fingerprint:
             state.
     """
 
-    records: tuple[Record, ...]
+    entries: tuple[Entry, ...]
     random_states: tuple[tuple[str, Token], ...]
     complete: bool
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not Fingerprint:
             return NotImplemented
-        return self.records == other.records and self._random_change(other) is None
+        return self.entries == other.entries and self._random_change(other) is None
 
     __hash__ = None  # type: ignore[assignment]  # compared, never a key
 
     def difference(self, other: Fingerprint) -> str | None:
         """The first difference of a later fingerprint from this one, as a phrase; None if equal."""
-        if self.records != other.records:
-            return _first_difference(list(self.records), list(other.records))
+        if self.entries != other.entries:
+            return _first_difference(list(self.entries), list(other.entries))
         changed = self._random_change(other)
         return None if changed is None else f"{changed} changed"
 
@@ -89,7 +89,7 @@ def fingerprint(objective: Callable[..., Any], *, random_states: bool = True) ->
     """
     walk = _walked(objective)
     states = tuple(random_tokens()) if random_states else ()
-    return Fingerprint(tuple(walk.records), states, walk.complete)
+    return Fingerprint(tuple(walk.entries), states, walk.complete)
 
 
 def hidden_inputs(objective: Callable[..., Any]) -> str | None:
@@ -212,7 +212,7 @@ def _numpy_handlers() -> list[tuple[Any, Handler]]:
     return found
 
 
-def _first_difference(old: list[Record], new: list[Record]) -> str:
+def _first_difference(old: list[Entry], new: list[Entry]) -> str:
     """The first record that differs, in words."""
     for k, (before, after) in enumerate(zip(old, new, strict=False)):
         if before.token != after.token and before[:2] == after[:2]:

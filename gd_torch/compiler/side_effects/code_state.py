@@ -15,7 +15,7 @@ from gd_torch.compiler.side_effects.code_names import (
     names_of,
 )
 from gd_torch.compiler.side_effects.memory_checksum import Identity
-from gd_torch.compiler.side_effects.state_walk import Named, Token, Walk
+from gd_torch.compiler.side_effects.state_walk import NamedAttributes, Token, Walk
 
 IMPLICIT = frozenset(["forward", "backward", "setup_context", "jvp", "vmap"])
 """Methods that torch calls without their being named."""
@@ -30,7 +30,7 @@ PLAIN_BASES = frozenset(
 )
 """Library base classes whose own attributes begin with an underscore or are named below."""
 
-KEPT = frozenset(("training",))
+ALWAYS_FOLLOWED = frozenset(("training",))
 """Attributes that the library's base classes read."""
 
 
@@ -41,7 +41,7 @@ def function_token(walk: Walk, function: Any, index: int) -> Token:
         try:
             walk.push(cell.cell_contents, index, ("closure variable", name))
         except ValueError:
-            walk.record(index, ("closure variable", name), ("empty",))
+            walk.note(index, ("closure variable", name), ("empty",))
     defaults = function.__defaults__ or ()
     arguments = code.co_varnames[: code.co_argcount]
     for name, value in zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True):
@@ -67,7 +67,7 @@ def _follow_code(walk: Walk, function: Any, names: CodeNames, index: int) -> Non
         if name in shared:
             walk.push(shared[name], index, ("global", name))
         else:
-            walk.record(index, ("global", name), ("missing",))
+            walk.note(index, ("global", name), ("missing",))
             if name in hidden_names.BUILTINS:
                 walk.hide(f"{hidden_names.BUILTINS[name]} (`{name}`)")
     for name in names.imports:
@@ -141,7 +141,7 @@ def module_token(walk: Walk, module: Any, index: int) -> Token:
     walk.hide(hidden_names.of_module(name))
     if not is_library_module(name):
         attributes = object.__getattribute__(module, "__dict__")
-        walk.follow_named(Named(index, ".", "", lambda: attributes, ()))
+        walk.follow_named(NamedAttributes(index, ".", "", lambda: attributes, ()))
     return ("module", name, Identity(module))
 
 
@@ -165,7 +165,7 @@ def follow_class(walk: Walk, cls: type, index: int, constructed: bool = False) -
         always = _special(attributes) - (UNREAD - CONSTRUCTORS if constructed else UNREAD)
         readable = _readable(attributes)
         prefix = f"{base.__qualname__}."
-        named = Named(index, "class attribute", prefix, readable, always)
+        named = NamedAttributes(index, "class attribute", prefix, readable, always)
         walk.follow_named(named)
 
 

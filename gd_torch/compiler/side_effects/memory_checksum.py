@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TENSOR_BYTES = 8 << 20
+MAX_WHOLE_TENSOR_BYTES = 8 << 20
 """Tensors up to this size are read whole; larger ones in samples, since torch counts the in-place
 operations on them. Only writes through NumPy or ``.data`` can then be missed."""
 
-ARRAY_BYTES = 64 << 20
+MAX_WHOLE_ARRAY_BYTES = 64 << 20
 """NumPy arrays up to this size are read whole: nothing counts the writes to them. 16 ms."""
 
-DEVICE_BYTES = 1 << 20
+MAX_WHOLE_DEVICE_BYTES = 1 << 20
 """Tensors outside main memory up to this size are copied and read whole."""
 
-BLOCKS, BLOCK_BYTES = 64, 4096
+SAMPLE_BLOCKS, SAMPLE_BLOCK_BYTES = 64, 4096
 """A sample: this many blocks of this size, evenly spaced, the first and the last among them."""
 
 
@@ -45,21 +45,21 @@ class Identity:
         return id(self._held)
 
 
-def memory_checksum(address: int, size: int, whole_up_to: int) -> int:
+def memory_checksum(address: int, size: int, max_whole_bytes: int) -> int:
     """The CRC-32 of ``size`` bytes at an address, of a sample of them if there are more."""
     if size == 0:
         return 0
-    if size <= max(whole_up_to, BLOCKS * BLOCK_BYTES):
+    if size <= max(max_whole_bytes, SAMPLE_BLOCKS * SAMPLE_BLOCK_BYTES):
         return zlib.crc32((ctypes.c_char * size).from_address(address))
     checksum = 0
-    for k in range(BLOCKS):
-        offset = (size - BLOCK_BYTES) * k // (BLOCKS - 1)
-        block = (ctypes.c_char * BLOCK_BYTES).from_address(address + offset)
+    for k in range(SAMPLE_BLOCKS):
+        offset = (size - SAMPLE_BLOCK_BYTES) * k // (SAMPLE_BLOCKS - 1)
+        block = (ctypes.c_char * SAMPLE_BLOCK_BYTES).from_address(address + offset)
         checksum = zlib.crc32(block, checksum)
     return checksum
 
 
-def tensor_checksum(tensor: Tensor, whole_up_to: int) -> int | None:
+def tensor_checksum(tensor: Tensor, max_whole_bytes: int) -> int | None:
     """The checksum of a tensor's entries in their order, None for one without memory (meta)."""
     size = tensor.numel() * tensor.element_size()
     if tensor.device.type == "meta":
@@ -68,32 +68,34 @@ def tensor_checksum(tensor: Tensor, whole_up_to: int) -> int | None:
         tensor = _on_cpu(tensor)
         size = tensor.numel() * tensor.element_size()
     if not tensor.is_contiguous():
-        tensor = tensor.detach()[spread(tensor.shape, size, whole_up_to)].contiguous()
+        tensor = tensor.detach()[sample_index(tensor.shape, size, max_whole_bytes)].contiguous()
         size = tensor.numel() * tensor.element_size()
-    return memory_checksum(tensor.data_ptr(), size, whole_up_to)
+    return memory_checksum(tensor.data_ptr(), size, max_whole_bytes)
 
 
 def _on_cpu(tensor: Tensor) -> Tensor:
     """The entries, or a sample of them, in main memory."""
     flat = tensor.detach().flatten()
-    step = -(-flat.numel() * flat.element_size() // DEVICE_BYTES)
+    step = -(-flat.numel() * flat.element_size() // MAX_WHOLE_DEVICE_BYTES)
     return flat[:: max(step, 1)].cpu()
 
 
-def spread(shape: Sequence[int], size: int, whole_up_to: int) -> tuple[slice, ...]:
+def sample_index(shape: Sequence[int], size: int, max_whole_bytes: int) -> tuple[slice, ...]:
     """An index of evenly spaced entries in all dimensions; of all entries if they are few.
 
-    >>> spread((10, 10), 800, 1000)
+    >>> sample_index((10, 10), 800, 1000)
     (slice(None, None, 1), slice(None, None, 1))
-    >>> spread((1, 10_000_000), 80_000_000, 1000)
+    >>> sample_index((1, 10_000_000), 80_000_000, 1000)
     (slice(None, None, 1), slice(None, None, 55249))
     """
-    sample = BLOCKS * BLOCK_BYTES // 8
-    per_dimension = max(size if size <= whole_up_to else int(sample ** (1 / max(len(shape), 1))), 1)
+    sample = SAMPLE_BLOCKS * SAMPLE_BLOCK_BYTES // 8
+    per_dimension = max(
+        size if size <= max_whole_bytes else int(sample ** (1 / max(len(shape), 1))), 1
+    )
     return tuple(slice(None, None, max(-(-n // per_dimension), 1)) for n in shape)
 
 
-def tensor_token(tensor: Tensor, whole_up_to: int) -> tuple[object, ...]:
+def tensor_token(tensor: Tensor, max_whole_bytes: int) -> tuple[object, ...]:
     """What is compared of a tensor: identity, kind, counter of in-place operations, content."""
     kind = (tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad)
     try:
@@ -107,13 +109,13 @@ def tensor_token(tensor: Tensor, whole_up_to: int) -> tuple[object, ...]:
             kind,
             version,
             place,
-            tensor_checksum(tensor, whole_up_to),
+            tensor_checksum(tensor, max_whole_bytes),
         )
     except (RuntimeError, NotImplementedError):  # a wrapper of torch.func, a fake tensor
         return ("tensor", Identity(tensor), kind, None, None)
 
 
-def array_token(array: Any, identity: Identity, whole_up_to: int) -> tuple[object, ...]:
+def array_token(array: Any, identity: Identity, max_whole_bytes: int) -> tuple[object, ...]:
     """What is compared of a NumPy array of exactly that type without Python objects.
 
     A write to an array has no counter, so that its content decides, and its place in memory.
@@ -122,9 +124,9 @@ def array_token(array: Any, identity: Identity, whole_up_to: int) -> tuple[objec
     address = array.__array_interface__["data"][0]
     whole = array
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
-        whole = array[spread(array.shape, array.nbytes, whole_up_to)].copy()
+        whole = array[sample_index(array.shape, array.nbytes, max_whole_bytes)].copy()
     start = whole.__array_interface__["data"][0]
-    checksum = memory_checksum(start, whole.nbytes, whole_up_to)
+    checksum = memory_checksum(start, whole.nbytes, max_whole_bytes)
     return ("array", identity, kind, address, checksum)
 
 

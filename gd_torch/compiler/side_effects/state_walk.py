@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-OBJECTS = 20_000
+MAX_OBJECTS = 20_000
 """No more objects than this are visited."""
 
-BYTES = 128 << 20
+MAX_BYTES = 128 << 20
 """Once this much of tensors and arrays has been read, only samples of further ones are."""
 
 Label = tuple[str, object]
@@ -29,7 +29,7 @@ Token = tuple[object, ...]
 SCALARS = frozenset((int, float, bool, complex, str, bytes, type(None), type(...), range))
 
 
-class Record(NamedTuple):
+class Entry(NamedTuple):
     """One visited object."""
 
     parent: int
@@ -38,7 +38,7 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedAttributes:
     """An object whose attributes are followed only if code that was reached names them.
 
     Attributes:
@@ -69,10 +69,10 @@ class Walk:
     """
 
     def __init__(self, handler_for: Callable[[type], Handler]) -> None:
-        self.records: list[Record] = []
+        self.entries: list[Entry] = []
         self.hidden: list[str] = []
         self.complete = True
-        self.bytes_left = BYTES
+        self.bytes_left = MAX_BYTES
         self.names: set[str] = set()
         self.reflective = False
         self.globals_done: set[tuple[int, str]] = set()
@@ -81,14 +81,14 @@ class Walk:
         self._queue: deque[tuple[object, int, Label]] = deque()
         self._seen: dict[int, int] = {}
         self._alive: list[object] = []  # so that no id is used twice
-        self._named: list[Named] = []
+        self._named: list[NamedAttributes] = []
 
     def run(self, objective: object) -> None:
         """Visit everything that is reached from an objective."""
         self.push(objective, -1, ("", "objective"))
         while True:
             while self._queue:
-                if len(self.records) >= OBJECTS:
+                if len(self.entries) >= MAX_OBJECTS:
                     self.complete = False
                     return
                 self._visit(*self._queue.popleft())
@@ -103,7 +103,7 @@ class Walk:
 
     def push_all(self, things: Iterable[tuple[Label, object]], parent: int) -> None:
         """Visit many objects later; no more are queued than will be visited."""
-        room = OBJECTS + 1 - len(self.records) - len(self._queue)
+        room = MAX_OBJECTS + 1 - len(self.entries) - len(self._queue)
         for label, thing in things:
             if room <= 0:
                 self.complete = False
@@ -111,13 +111,13 @@ class Walk:
             room -= 1
             self._queue.append((thing, parent, label))
 
-    def follow_named(self, named: Named) -> None:
+    def follow_named(self, named: NamedAttributes) -> None:
         """Visit the attributes that code names, now or when further code is reached."""
         self._named.append(named)
 
-    def record(self, parent: int, label: Label, token: Token) -> None:
+    def note(self, parent: int, label: Label, token: Token) -> None:
         """Record a fact that belongs to no object."""
-        self.records.append(Record(parent, label, token))
+        self.entries.append(Entry(parent, label, token))
 
     def hide(self, reason: str | None) -> None:
         """Note a reason why an input stays hidden."""
@@ -132,19 +132,19 @@ class Walk:
     def _visit(self, thing: object, parent: int, label: Label) -> None:
         kind = type(thing)
         if kind in SCALARS:
-            self.records.append(Record(parent, label, scalar_token(thing)))
+            self.entries.append(Entry(parent, label, scalar_token(thing)))
             return
-        index = len(self.records)
+        index = len(self.entries)
         before = self._seen.setdefault(id(thing), index)
         if before != index:
-            self.records.append(Record(parent, label, ("same", before)))
+            self.entries.append(Entry(parent, label, ("same", before)))
             return
         self._alive.append(thing)
-        self.records.append(Record(parent, label, ()))
+        self.entries.append(Entry(parent, label, ()))
         token = self._handler_for(kind)(self, thing, index)
-        self.records[index] = Record(parent, label, token)
+        self.entries[index] = Entry(parent, label, token)
 
-    def _follow(self, named: Named) -> None:
+    def _follow(self, named: NamedAttributes) -> None:
         attributes = named.attributes()
         everything = named.everything and self.reflective
         for name in list(attributes):
@@ -165,11 +165,11 @@ def scalar_token(value: object) -> Token:
     return ("value", type(value), value)
 
 
-def path_of(records: list[Record], index: int) -> str:
+def path_of(entries: list[Entry], index: int) -> str:
     """How a user would call a recorded object: "closure variable `state['n']`"."""
     suffix = ""
     while True:
-        parent, (kind, name), _ = records[index]
+        parent, (kind, name), _ = entries[index]
         if kind in (".", "[]", "key"):
             suffix = (f".{name}" if kind == "." else f"[{name!r}]") + suffix
         elif kind == "through":

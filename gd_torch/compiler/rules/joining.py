@@ -21,38 +21,38 @@ def _cat(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0
     mask = out.dtype == torch.bool
     if not mask:
         views = [v.where(1.0, 0.0) if v.is_mask else v for v in views]
-    blank, at, parts = lowering.graph.blank(out.shape), 0, []
+    placeholder, at, parts = lowering.graph.placeholder(out.shape), 0, []
     for view in views:
-        parts.append((blank.narrow(dim, at, view.shape[dim]), view))
+        parts.append((placeholder.narrow(dim, at, view.shape[dim]), view))
         at += view.shape[dim]
-    return lowering.graph.assemble(out.shape, parts, mask=mask)
+    return lowering.graph.write_regions(out.shape, parts, mask=mask)
 
 
 @rule(aten.stack.default)
 def _stack(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0) -> View:
     dim %= out.dim()
-    blank = lowering.graph.blank(out.shape)
-    parts = [(blank.select(dim, i), lowering.number(x)) for i, x in enumerate(given)]
-    return lowering.graph.assemble(out.shape, parts)
+    placeholder = lowering.graph.placeholder(out.shape)
+    parts = [(placeholder.select(dim, i), lowering.number(x)) for i, x in enumerate(given)]
+    return lowering.graph.write_regions(out.shape, parts)
 
 
 @rule(aten.block_diag.default)
 def _block_diag(lowering: Lowering, out: Tensor, given: Sequence[Operand]) -> View:
-    blank, row, column = lowering.graph.blank(out.shape), 0, 0
-    parts = [(blank, lowering.graph.number(0.0))]
+    placeholder, row, column = lowering.graph.placeholder(out.shape), 0, 0
+    parts = [(placeholder, lowering.graph.number(0.0))]
     for operand in given:
         view = lowering.number(operand)
         view = view.expand((1,) * (2 - len(view.shape)) + view.shape)
         rows, columns = view.shape
-        parts.append((blank.narrow(0, row, rows).narrow(1, column, columns), view))
+        parts.append((placeholder.narrow(0, row, rows).narrow(1, column, columns), view))
         row, column = row + rows, column + columns
-    return lowering.graph.assemble(out.shape, parts)
+    return lowering.graph.write_regions(out.shape, parts)
 
 
 def _placed(lowering: Lowering, shape: Sequence[int], region: Any, value: View, fill: View) -> View:
     """A filled tensor with a value written to one region."""
-    blank = lowering.graph.blank(shape)
-    return lowering.graph.assemble(shape, [(blank, fill), (region(blank), value)])
+    placeholder = lowering.graph.placeholder(shape)
+    return lowering.graph.write_regions(shape, [(placeholder, fill), (region(placeholder), value)])
 
 
 def _cut(view: View, dim: int, start: int | None, end: int | None, step: int) -> View:
@@ -119,10 +119,10 @@ def _diagonal_backward(
     dim1: int,
     dim2: int,
 ) -> View:
-    def region(blank: View) -> View:
+    def region(placeholder: View) -> View:
         like = torch.empty(list(shape), device="meta").diagonal(offset, dim1, dim2)
         first = int(like.storage_offset())
-        return View(blank.graph, blank.node, first, tuple(like.shape), strides_of(like))
+        return View(placeholder.graph, placeholder.node, first, tuple(like.shape), strides_of(like))
 
     return _placed(lowering, shape, region, lowering.number(g), lowering.graph.number(0.0))
 
@@ -145,10 +145,10 @@ def _pad(lowering: Lowering, out: Tensor, x: Operand, pad: Sequence[int], value:
         view = view.narrow(dim, first, last - first)
         starts[dim] = max(0, before)
 
-    def region(blank: View) -> View:
+    def region(placeholder: View) -> View:
         for dim, start in enumerate(starts):
-            blank = blank.narrow(dim, start, view.shape[dim])
-        return blank
+            placeholder = placeholder.narrow(dim, start, view.shape[dim])
+        return placeholder
 
     return _placed(lowering, shape, region, view, lowering.graph.number(float(value)))
 
@@ -165,7 +165,7 @@ def _repeat(lowering: Lowering, out: Tensor, x: Operand, repeats: Sequence[int])
     copied = lowering.graph.copy(view.expand(shape))
     if copied.node is None:
         return lowering.graph.number(copied.value, out.shape)
-    return lowering.graph.whole(copied.node, tuple(out.shape))
+    return lowering.graph.all_entries(copied.node, tuple(out.shape))
 
 
 def _triangle(name: str) -> Rule:

@@ -6,17 +6,17 @@ import sys
 from typing import Any
 
 
-def named(function: Any) -> str:
+def operation_name(function: Any) -> str:
     """An overload's name for users, as in "aten.linalg_inv_ex"."""
     return str(function).removesuffix(".default")
 
 
-def unknown(function: Any) -> str:
+def no_rule_message(function: Any) -> str:
     """The message about an operation without a rule."""
-    return f"{named(function)} has no compiled form{line()}"
+    return f"{operation_name(function)} has no compiled form{user_line()}"
 
 
-def line() -> str:
+def user_line() -> str:
     """Where the objective called torch: the innermost frame outside torch and the library."""
     frame = sys._getframe(1)
     while frame is not None:

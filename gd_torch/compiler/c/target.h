@@ -10,7 +10,7 @@
 #define BYTES 16
 #endif
 #define H (64 / BYTES)
-#define FN static inline __attribute__((always_inline, unused))
+#define INLINE static inline __attribute__((always_inline, unused))
 #if defined(__AVX512F__)
 #define REGISTER_ "+v"
 #elif defined(__x86_64__)
@@ -18,7 +18,7 @@
 #else
 #define REGISTER_ "+w"
 #endif
-#define RARE static __attribute__((noinline, unused))
+#define NOINLINE static __attribute__((noinline, unused))
 
 /* EACH4(e), EACH8(e): e(0), e(1), ... for every element of a vector of 4- or 8-byte numbers. */
 #define LIST2_(e, i) e(i), e(i + 1)

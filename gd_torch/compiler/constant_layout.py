@@ -16,7 +16,7 @@ LITERALS = {0.0, 1.0, -1.0, 2.0, 0.5, 3.0, math.inf, -math.inf}
 """Numbers written into the source; any other lies in a table, so that no change of it compiles."""
 
 
-class Data:
+class ConstantLayout:
     """Adds constants to buffers, equal ones once.
 
     Args:

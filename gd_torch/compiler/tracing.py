@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gd_torch.compiler.error_messages import no_rule_message, operation_name, user_line
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.messages import line, named, unknown
-from gd_torch.compiler.overloads import METADATA, READ_A_NUMBER, RESHAPES, is_view
-from gd_torch.compiler.tensors import memory, tensors_in, whole_storage, with_replaced
+from gd_torch.compiler.overloads import METADATA, NUMBER_READS, RESHAPES, is_view
+from gd_torch.compiler.tensors import storage_address, storage_entries, tensors_in, with_replaced
 from gd_torch.typing import Objective, Weights
 
 MAX_OPERATIONS = 30_000
 """Operations of one recording, at most."""
 
-READS = {
+VALUE_READS = {
     Tensor.numpy: ".numpy()",
     Tensor.tolist: ".tolist()",
     Tensor.__array__: "numpy.asarray()",
@@ -52,7 +52,7 @@ class Operation:
 
 
 @dataclass(frozen=True, eq=False)
-class Contents:
+class InitialContents:
     """What a tensor held before the operations that follow wrote weights' values into it."""
 
     tensor: Tensor
@@ -60,7 +60,7 @@ class Contents:
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class Trace:
     """What an evaluation did.
 
     Attributes:
@@ -71,7 +71,7 @@ class Recording:
         alive: every tensor seen, so that no memory is used twice.
     """
 
-    operations: list[Operation | Contents]
+    operations: list[Operation | InitialContents]
     leaves: list[Tensor]
     value: Tensor
     partials: tuple[Tensor | None, ...]
@@ -79,7 +79,7 @@ class Recording:
     alive: list[Tensor]
 
 
-def record(objective: Objective, weights: Weights, known: frozenset[Any]) -> Recording:
+def trace(objective: Objective, weights: Weights, known: frozenset[Any]) -> Trace:
     """Evaluate the objective and its partials once, noting every operation on the weights.
 
     Args:
@@ -93,30 +93,28 @@ def record(objective: Objective, weights: Weights, known: frozenset[Any]) -> Rec
     leaves = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
     for leaf in leaves:
         leaf.requires_grad_()
-    recorder = Recorder(known, leaves)
-    with torch.enable_grad(), recorder, Reads(recorder):
+    tracer = Tracer(known, leaves)
+    with torch.enable_grad(), tracer, ValueReadGuard(tracer):
         value = objective(*leaves)
         if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
             raise Unsupported("its value is no scalar tensor that depends on a weight")
         partials = torch.autograd.grad((value,), leaves, allow_unused=True)
-    return Recording(
-        recorder.operations, leaves, value, partials, recorder.constants, recorder.alive
-    )
+    return Trace(tracer.operations, leaves, value, partials, tracer.constants, tracer.alive)
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations that depend on a weight, followed by their memory, not their object."""
 
     def __init__(self, known: frozenset[Any], leaves: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.known = known
-        self.operations: list[Operation | Contents] = []
+        self.operations: list[Operation | InitialContents] = []
         self.alive: list[Tensor] = list(leaves)
-        self.followed = {memory(leaf) for leaf in leaves}
-        self.made: set[int] = set()  # memory allocated during the evaluation
+        self.dependent = {storage_address(leaf) for leaf in leaves}
+        self.created: set[int] = set()  # memory allocated during the evaluation
         self.constants: dict[int, Tensor] = {}
         self.read: dict[int, list[Tensor]] = {}  # constants by their memory
-        self.leaves = set(self.followed)
+        self.leaves = set(self.dependent)
         self.count = 0
 
     @classmethod
@@ -125,7 +123,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether a tensor's memory holds values that depend on a weight."""
-        return memory(tensor) in self.followed
+        return storage_address(tensor) in self.dependent
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -147,18 +145,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif any(follows):
             self._refuse_without_rule(func)
         result = func(*args, **kwargs)
-        made = list(tensors_in(result))
-        self.alive += [*given, *made]
+        created = list(tensors_in(result))
+        self.alive += [*given, *created]
         if not any(follows):
-            self.made.update(memory(tensor) for tensor in made)
+            self.created.update(storage_address(tensor) for tensor in created)
             return result
-        if not made:
-            raise Unsupported(f"it reads a number off a weight: {named(func)}{line()}")
+        if not created:
+            raise Unsupported(
+                f"it reads a number off a weight: {operation_name(func)}{user_line()}"
+            )
         operation = Operation(func, args, kwargs, result)
         for tensor, follow in zip(given, follows, strict=True):
             if not follow:
                 operation = operation.with_tensor(tensor, self._constant(tensor))
-        self.followed.update(memory(tensor) for tensor in made)
+        self.dependent.update(storage_address(tensor) for tensor in created)
         self.operations.append(operation)
         return result
 
@@ -166,7 +166,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A tensor object of its own for a constant that is read now and may change later."""
         alias = tensor.detach()
         self.alive.append(alias)
-        self.read.setdefault(memory(tensor), []).append(alias)
+        self.read.setdefault(storage_address(tensor), []).append(alias)
         return alias
 
     def _refuse_by_kind(self, func: Any) -> None:
@@ -175,24 +175,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.count > MAX_OPERATIONS:
             raise Unsupported(f"one evaluation makes more than {MAX_OPERATIONS} operations")
         if torch.Tag.nondeterministic_seeded in func.tags:
-            raise Unsupported(f"it draws random numbers: {named(func)}{line()}")
+            raise Unsupported(f"it draws random numbers: {operation_name(func)}{user_line()}")
 
     def _refuse_without_rule(self, func: Any) -> None:
         """Refuse an operation on weights' values that has no compiled form."""
         if func in self.known or is_view(func):
             return
-        if func in READ_A_NUMBER:
+        if func in NUMBER_READS:
             raise Unsupported(
-                f"it reads a number off a weight (.item(), float(), a Python branch){line()}"
+                f"it reads a number off a weight (.item(), float(), a Python branch){user_line()}"
             )
-        raise Unsupported(unknown(func))
+        raise Unsupported(no_rule_message(func))
 
     def _before_reshape(self, func: Any, target: Tensor) -> None:
         """Keep the shape that a tensor has before ``func``, such as squeeze_, changes it."""
         if func not in RESHAPES:
-            raise Unsupported(unknown(func))
+            raise Unsupported(no_rule_message(func))
         if any(target is leaf for leaf in self.alive[: len(self.leaves)]):
-            raise Unsupported(f"it edits a weight in place: {named(func)}{line()}")
+            raise Unsupported(f"it edits a weight in place: {operation_name(func)}{user_line()}")
         before = target.detach()
         self.alive.append(before)
         self._replace(target, before)
@@ -201,11 +201,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Put one tensor for another in the operations since it was made."""
         for i in range(len(self.operations) - 1, -1, -1):
             operation = self.operations[i]
-            if isinstance(operation, Contents):
+            if isinstance(operation, InitialContents):
                 continue
             self.operations[i] = operation.with_tensor(old, new)
-            made = any(tensor is old for tensor in tensors_in(operation.result))
-            if made and not is_view(operation.function):
+            created = any(tensor is old for tensor in tensors_in(operation.result))
+            if created and not is_view(operation.function):
                 break  # it was not there before
 
     def _before_write(self, func: Any, args: Any, follows: bool) -> None:
@@ -213,33 +213,35 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         target = args[0] if args and isinstance(args[0], Tensor) else None
         if target is None or func not in self.known:
             if follows:
-                raise Unsupported(unknown(func))
+                raise Unsupported(no_rule_message(func))
             return
-        own = memory(target)
+        own = storage_address(target)
         if own in self.leaves:
-            raise Unsupported(f"it edits a weight in place: {named(func)}{line()}")
-        if own in self.followed:
+            raise Unsupported(f"it edits a weight in place: {operation_name(func)}{user_line()}")
+        if own in self.dependent:
             return
         for tensor in self.read.pop(own, []):
             self.constants.setdefault(id(tensor), tensor.detach().clone())
         if follows:
-            if own not in self.made:
-                raise Unsupported(f"it writes into a tensor from outside: {named(func)}{line()}")
-            whole = whole_storage(target.detach())
-            self.operations.append(Contents(whole, whole.clone()))
-            self.followed.add(own)
+            if own not in self.created:
+                raise Unsupported(
+                    f"it writes into a tensor from outside: {operation_name(func)}{user_line()}"
+                )
+            whole = storage_entries(target.detach())
+            self.operations.append(InitialContents(whole, whole.clone()))
+            self.dependent.add(own)
 
 
-class Reads(TorchFunctionMode):
+class ValueReadGuard(TorchFunctionMode):
     """Refuses functions that read the numbers of a tensor that depends on a weight."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, tracer: Tracer) -> None:
         super().__init__()
-        self.recorder = recorder
+        self.tracer = tracer
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:  # the signature is torch's
-        if func in READS and isinstance(args[0], Tensor) and self.recorder.depends(args[0]):
-            raise Unsupported(f"it reads numbers off a weight: {READS[func]}{line()}")
+        if func in VALUE_READS and isinstance(args[0], Tensor) and self.tracer.depends(args[0]):
+            raise Unsupported(f"it reads numbers off a weight: {VALUE_READS[func]}{user_line()}")
         return func(*args, **(kwargs or {}))

@@ -2,8 +2,8 @@
 
 A statement loops over the axes of its domain. For a node that is kept in tiles or in registers, the
 code needs the index along each axis of the node. That index is a sum over the axes of the domain
-(:func:`mapping`), provided that no axis of the domain crosses an axis of the node;
-:func:`refine` cuts the axes of the domain so that this holds.
+(:func:`axis_mapping`), provided that no axis of the domain crosses an axis of the node;
+:func:`split_axes` cuts the axes of the domain so that this holds.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import pairwise
 
 from gd_torch.compiler.views import View
 
-Mapping = list[tuple[int, list[tuple[int, int]]]]
+AxisMapping = list[tuple[int, list[tuple[int, int]]]]
 """Per axis of a node: its first index, and (axis of the view, step) for each axis that moves it."""
 
 
-def mapping(view: View) -> Mapping | None:
+def axis_mapping(view: View) -> AxisMapping | None:
     """The index along each axis of the node, as a sum over the axes of the view; None if not so."""
     assert view.node is not None
     sizes, strides = view.node.sizes, view.node.strides
     reach = _index_of(view.offset, strides)
-    result: Mapping = [(index, []) for index in reach]
+    result: AxisMapping = [(index, []) for index in reach]
     for d, (size, stride) in enumerate(zip(view.shape, view.strides, strict=True)):
         if size == 1 or stride == 0:
             continue
@@ -52,7 +52,7 @@ def _axis_of(stride: int, strides: Sequence[int]) -> int | None:
     return None if axis is None or stride % strides[axis] else axis
 
 
-def cuts(view: View, dim: int) -> list[int] | None:
+def axis_splits(view: View, dim: int) -> list[int] | None:
     """Where an axis of a view must be cut to lie within single axes of its node.
 
     Returns the lengths of the inner parts, each a multiple of the one before; None if it cannot.
@@ -80,7 +80,7 @@ def cuts(view: View, dim: int) -> list[int] | None:
         found.append(inner)
 
 
-def refine(
+def split_axes(
     shape: Sequence[int], views: Sequence[View]
 ) -> tuple[tuple[int, ...], list[View], list[int]]:
     """Cut the axes of a domain so that every view maps onto the axes of its node.
@@ -102,7 +102,7 @@ def refine(
         )
         refined.append(replace(view, shape=sizes, strides=strides))
     for view in refined:
-        if view.node is not None and view.node.kind != "constant" and mapping(view) is None:
+        if view.node is not None and view.node.kind != "constant" and axis_mapping(view) is None:
             view.node.linear = True
     return sizes, refined, [len(axis) for axis in parts]
 
@@ -111,7 +111,7 @@ def _parts_of_axis(size: int, dim: int, views: Sequence[View]) -> list[tuple[int
     """(length, step) of the axes that one axis of a domain is cut into, the outermost first."""
     ends = {1, size}
     for view in views:
-        wanted = cuts(view, dim)
+        wanted = axis_splits(view, dim)
         merged = sorted(ends.union(wanted or ()))
         if wanted is None or any(longer % shorter for shorter, longer in pairwise(merged)):
             assert view.node is not None

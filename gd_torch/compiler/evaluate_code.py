@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import torch
 
-from gd_torch.compiler.access import Access, Context
+from gd_torch.compiler.access import Access, LoopContext
 from gd_torch.compiler.buffers import Buffers
-from gd_torch.compiler.data import Data
+from gd_torch.compiler.constant_layout import ConstantLayout
 from gd_torch.compiler.graph import Statement
-from gd_torch.compiler.kernels import Placed, Storage
+from gd_torch.compiler.kernels import Allocation, ScheduledStatement
 from gd_torch.compiler.row_kernels import row_kernel
 from gd_torch.compiler.schedule import Schedule
-from gd_torch.compiler.statements import Statements
+from gd_torch.compiler.statements import StatementWriter
 from gd_torch.compiler.views import Node, View
 
 
-class Evaluation:
+class EvaluateCode:
     """C text of the evaluation of one schedule.
 
     Args:
@@ -35,27 +35,27 @@ class Evaluation:
     ) -> None:  # fmt: skip
         self.schedule, self.dtype, self.count = schedule, dtype, count
         self.value, self.partials = value, partials
-        data = Data(dtype, schedule.tiles)
-        self.buffers: Buffers = data.buffers
-        self._access = Access(schedule, data)
-        self._statements = Statements(self._access)
+        constants = ConstantLayout(dtype, schedule.tiles)
+        self.buffers: Buffers = constants.buffers
+        self._access = Access(schedule, constants)
+        self._statements = StatementWriter(self._access)
         self.functions = self._statements.functions
         self.body: list[str] = []
         self.kernels: list[str] = []
-        for storage in schedule.storage.values():
-            if storage.where == "memory":
-                self._allocate(storage)
+        for allocation in schedule.allocations.values():
+            if allocation.where == "memory":
+                self._allocate(allocation)
         for number in range(len(schedule.kernels)):
             self._add_kernel(number)
         self.buffers.work += self._access.slack + 64
 
-    def _allocate(self, storage: Storage) -> None:
+    def _allocate(self, allocation: Allocation) -> None:
         """Reserve memory for a node, rows of padding included."""
-        entries = storage.node.numel
-        if storage.row_axis is not None and not storage.node.linear:
-            rows = storage.node.sizes[storage.row_axis]
+        entries = allocation.node.numel
+        if allocation.row_axis is not None and not allocation.node.linear:
+            rows = allocation.node.sizes[allocation.row_axis]
             entries = entries // rows * self.schedule.tiles.padded(rows)
-        self._access.offsets[storage.node] = self.buffers.reserve(entries)
+        self._access.offsets[allocation.node] = self.buffers.reserve(entries)
 
     def _add_kernel(self, number: int) -> None:
         """A function with a call of it, or a block of scalar statements."""
@@ -70,5 +70,7 @@ class Evaluation:
     def result(self, view: View, names: Sequence[str]) -> str:
         """C text of an output, indexed by one name per axis, outside every kernel."""
         statement = Statement("copy", Node("computed", ()), tuple(view.shape), 0, [], view)
-        placed = Placed(statement, None, tuple(range(len(view.shape))))
-        return self._access.operand(view, Context.of(placed, names, []), self._access.runs)
+        scheduled = ScheduledStatement(statement, None, tuple(range(len(view.shape))))
+        return self._access.operand(
+            view, LoopContext.of(scheduled, names, []), self._access.runs_as_lanes
+        )

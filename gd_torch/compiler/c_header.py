@@ -12,7 +12,7 @@ from importlib import resources
 
 import torch
 
-__all__ = ["c_text", "prelude", "vectors"]
+__all__ = ["c_header", "read_c_file", "vector_header"]
 
 _TYPES = {
     torch.float32: {"T": "float", "J": "int", "f": "f", "p": "ps", "size": "4"},
@@ -21,18 +21,18 @@ _TYPES = {
 
 
 @cache
-def c_text(name: str) -> str:
+def read_c_file(name: str) -> str:
     """The text of one file of the folder c."""
     return (resources.files(__package__) / "c" / name).read_text(encoding="utf-8")
 
 
-def vectors(dtype: torch.dtype) -> str:
+def vector_header(dtype: torch.dtype) -> str:
     """The types and primitives of one dtype."""
     if dtype not in _TYPES:
         raise TypeError(f"generated code is for float32 and float64, not for {dtype}")
-    return string.Template(c_text("vectors.h")).substitute(_TYPES[dtype])
+    return string.Template(read_c_file("vectors.h")).substitute(_TYPES[dtype])
 
 
-def prelude(dtype: torch.dtype) -> str:
+def c_header(dtype: torch.dtype) -> str:
     """The start of a generated source whose numbers are of this dtype."""
-    return c_text("prelude.h") + "\n" + vectors(dtype)
+    return read_c_file("target.h") + "\n" + vector_header(dtype)

@@ -1,4 +1,4 @@
-"""An objective as C code, compiled and loaded; the only package with private torch names."""
+"""Compile objectives to C: the only package that uses private names of torch."""
 
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.program import Program, RecordBuffer, RunEnds, RunResult

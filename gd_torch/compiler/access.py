@@ -1,4 +1,4 @@
-"""C text that reads the arguments of a statement and writes its result.
+"""C expressions that read the arguments of a statement, and C statements that write its result.
 
 Names in the C text: ``w`` the weights, ``data`` constants that vary along the rows, ``uni`` those
 that do not, ``sca`` scalar constants, ``tab`` index tables, ``work`` all buffers in memory,
@@ -25,7 +25,7 @@ ROW = "(c + u * LANES)"
 
 @dataclass(frozen=True)
 class LoopContext:
-    """A statement and the C names of the indices along its axes."""
+    """A scheduled statement with the C name of the loop index along each of its axes."""
 
     scheduled: ScheduledStatement
     names: dict[int, str]
@@ -34,7 +34,7 @@ class LoopContext:
     def of(
         cls, scheduled: ScheduledStatement, loops: Sequence[str], inner: Sequence[str]
     ) -> LoopContext:
-        """The names of the group's loops and of the statement's inner loops."""
+        """Combine the index names of the group's loops and of the statement's inner loops."""
         names = dict(zip(scheduled.loops, loops, strict=True))
         names.update(zip(scheduled.inner, inner, strict=True))
         return cls(scheduled, names)
@@ -58,11 +58,12 @@ def index_text(names: Sequence[str], strides: Sequence[int], offset: int = 0) ->
 
 
 class Access:
-    """Reads and writes of one program.
+    """Generates the reads and writes of one program.
 
     Attributes:
-        data: where its constants lie. offsets: where its nodes lie in ``work``.
-        slack: entries behind ``work`` that a read of strided rows may reach.
+        constants: offsets of the constants in their buffers.
+        offsets: offset in ``work`` of each node in memory.
+        slack: entries beyond the end of ``work`` that a strided access may touch.
     """
 
     def __init__(self, schedule: Schedule, constants: ConstantLayout) -> None:
@@ -72,13 +73,13 @@ class Access:
         self.slack = 0
 
     def allocation(self, scheduled: ScheduledStatement) -> Allocation:
-        """Where the result of a statement is kept."""
+        """The allocation of a statement's result."""
         return self.schedule.allocations[scheduled.statement.out]
 
     # ------------------------------------------------ reading
 
     def operand(self, view: View, context: LoopContext, vector: bool) -> str:
-        """C text of an argument, as a vector or as a number."""
+        """C text of an argument, as a vector or as a scalar."""
         text, wide = self._read(view, context)
         if vector and not wide:
             return f"KI({text})" if view.is_mask else f"K({text})"
@@ -106,10 +107,10 @@ class Access:
     def _read_computed(
         self, allocation: Allocation, view: View, context: LoopContext
     ) -> tuple[str, bool]:
-        """What a statement has computed: in a variable, in a tile or in memory."""
+        """The result of a statement, in a variable, in a tile or in memory."""
         node, reader = allocation.node, context.scheduled
-        here = allocation.kernel == reader.kernel
-        if self.runs_as_lanes or (here and allocation.where != "memory"):
+        same_kernel = allocation.kernel == reader.kernel
+        if self.runs_as_lanes or (same_kernel and allocation.where != "memory"):
             if allocation.where == "register":
                 return f"x{allocation.number}", reader.row_axis is not None or self.runs_as_lanes
             return (
@@ -117,8 +118,8 @@ class Access:
                 True,
             )
         first = allocation.writers[0]
-        just_made = here and allocation.group == reader.group and len(allocation.writers) == 1
-        if just_made and not first.sums_rows and same_entry(allocation, view, reader):
+        in_scope = same_kernel and allocation.group == reader.group and len(allocation.writers) == 1
+        if in_scope and not first.sums_rows and same_entry(allocation, view, reader):
             return f"x{allocation.number}", reader.row_axis is not None
         entry, step = self._address(view, context, self._layout(allocation))
         pointer = f"work + {self.offsets[node]} + {entry}"
@@ -147,7 +148,7 @@ class Access:
     def _load(
         self, pointer: str, step: int, kind: str, reader: ScheduledStatement
     ) -> tuple[str, bool]:
-        """Read memory: a number, neighbouring rows, or rows some entries apart."""
+        """Read from memory: a scalar, contiguous rows, or rows ``step`` entries apart."""
         if reader.row_axis is None or step == 0:
             cast = "(const J *)" if kind == "I" else ""
             return f"({cast}({pointer}))[0]", False
@@ -158,13 +159,13 @@ class Access:
         return f"{name}({pointer} + {ROW} * {step}L, {step}L)", True
 
     def _reach(self, step: int) -> None:
-        """Keep room for the rows of padding of a vector that is read or written in steps."""
+        """Reserve entries for the padding rows of a strided vector access."""
         self.slack = max(self.slack, step * 64 * 8)
 
     # ------------------------------------------------ writing
 
     def store(self, context: LoopContext, value: str) -> str:
-        """Write a result where it is kept."""
+        """C statement that writes a result to its allocation."""
         scheduled = context.scheduled
         target, allocation = scheduled.statement.target, self.allocation(scheduled)
         if self.runs_as_lanes or allocation.where == "tile":
@@ -205,7 +206,7 @@ class Access:
         return rows_last(node.sizes, row_axis, self.schedule.tiles.padded(node.sizes[row_axis]))
 
     def _address(self, view: View, context: LoopContext, layout: Sequence[int]) -> tuple[str, int]:
-        """The entry in memory without the part of the rows, and the step between rows."""
+        """The offset in memory without the row index, and the stride between rows."""
         row_axis = context.scheduled.row_axis
         steps = [0] * len(view.shape)
         offset = 0
@@ -222,7 +223,7 @@ class Access:
         return entry, steps[row_axis] if row_axis is not None else 0
 
     def _in_tile(self, view: View, allocation: Allocation, context: LoopContext) -> str:
-        """The place of an entry within a tile buffer, rows left out."""
+        """The offset of an entry in a tile buffer, without the row index."""
         if self.runs_as_lanes:
             axes = [d for d, stride in enumerate(view.strides) if stride]
             return context.index(axes, [view.strides[d] for d in axes], view.offset)

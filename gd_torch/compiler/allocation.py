@@ -1,4 +1,4 @@
-"""Where each result is kept: in a register, in a buffer of its tile, or in memory."""
+"""Choose where each result is stored: in a register, in a tile buffer, or in memory."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def allocate(
     axes: RowAxes,
     outputs: Iterable[View],
 ) -> None:
-    """Set ``where`` of every node of a schedule whose statements are all placed."""
+    """Set ``where`` of every computed node, after all statements have been scheduled."""
     for source, view, reader in _reads(kernels, allocations):
-        _require(source, view, reader, kernels[reader.kernel].rows, axes)
+        _make_accessible(source, view, reader, kernels[reader.kernel].rows, axes)
     for view in outputs:
         if view.node in allocations:
             allocations[view.node].where = "memory"
@@ -38,7 +38,7 @@ def allocate(
 def allocate_lanes(
     kernels: Sequence[Kernel], allocations: dict[Node, Allocation], outputs: Iterable[View]
 ) -> None:
-    """The same where vectors run along runs: registers and buffers, no memory."""
+    """The same if every run is a lane: registers and buffers on the stack only."""
     for source, view, reader in _reads(kernels, allocations):
         if not _in_register(source, view, reader):
             source.where = "tile"
@@ -53,7 +53,7 @@ def allocate_lanes(
 def _reads(
     kernels: Sequence[Kernel], allocations: dict[Node, Allocation]
 ) -> Iterator[tuple[Allocation, View, ScheduledStatement]]:
-    """Every argument that a statement computes: where it is kept, the view, and its reader."""
+    """Yield each argument that is a computed node: its allocation, the view, and the reader."""
     for kernel in kernels:
         for group in kernel.groups:
             for reader in group.members:
@@ -62,10 +62,10 @@ def _reads(
                         yield allocations[view.node], view, reader
 
 
-def _require(
+def _make_accessible(
     source: Allocation, view: View, reader: ScheduledStatement, rows: int, axes: RowAxes
 ) -> None:
-    """Keep a node where one of its readers can reach it."""
+    """Move a node to a location that is accessible to one of its readers."""
     near = source.kernel == reader.kernel
     if rows and not axes.is_local(view, reader.row_axis, rows):
         near = False
@@ -76,7 +76,7 @@ def _require(
 
 
 def _in_register(source: Allocation, view: View, reader: ScheduledStatement) -> bool:
-    """Whether a reader can use the variable that the loops of its group have just set."""
+    """Whether a reader can use the variable assigned in the same loop iteration."""
     together = source.kernel == reader.kernel and source.group == reader.group
     return together and same_entry(source, view, reader)
 
@@ -100,7 +100,7 @@ def _needs_memory(allocation: Allocation, rows: int) -> bool:
 
 
 def _crosses_rows(allocation: Allocation) -> bool:
-    """Whether some part of it is written in other rows than it is computed in."""
+    """Whether a statement writes to another row than the one that it computes."""
     if all(scheduled.row_axis is None for scheduled in allocation.writers):
         return False
     own = allocation.row_axis

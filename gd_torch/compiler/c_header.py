@@ -1,9 +1,9 @@
-"""The fixed start of every generated C source: vector types, primitives, flush-to-zero.
+"""The header of every generated C source: vector types, primitives, flush-to-zero.
 
-The text keeps one promise: the same bits on every processor.  It holds only basic operations
-of IEEE 754, square roots, integer work and explicit fused multiply-adds.  A sum over a virtual
-vector of 64 bytes has one fixed order, whatever the size of the processor's own vectors.
-Which NaN comes out (its sign and payload) is not part of the promise.
+The results are bit-identical on every processor, except for the sign and payload of NaNs. The code
+uses only basic IEEE 754 operations, square roots, integer arithmetic and explicit fused
+multiply-adds. A sum over a virtual vector of 64 bytes has a fixed order, independent of the vector
+size of the processor.
 """
 
 import string
@@ -22,17 +22,21 @@ _TYPES = {
 
 @cache
 def read_c_file(name: str) -> str:
-    """The text of one file of the folder c."""
+    """The text of a file in ``c/``."""
     return (resources.files(__package__) / "c" / name).read_text(encoding="utf-8")
 
 
 def vector_header(dtype: torch.dtype) -> str:
-    """The types and primitives of one dtype."""
+    """C text of the types and primitives of a dtype.
+
+    Raises:
+        TypeError: the dtype is neither float32 nor float64.
+    """
     if dtype not in _TYPES:
-        raise TypeError(f"generated code is for float32 and float64, not for {dtype}")
+        raise TypeError(f"generated code supports float32 and float64, got {dtype}")
     return string.Template(read_c_file("vectors.h")).substitute(_TYPES[dtype])
 
 
 def c_header(dtype: torch.dtype) -> str:
-    """The start of a generated source whose numbers are of this dtype."""
+    """C text of the header of a source of this dtype; raises as :func:`vector_header`."""
     return read_c_file("target.h") + "\n" + vector_header(dtype)

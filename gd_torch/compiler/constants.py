@@ -1,4 +1,4 @@
-"""Tensors that do not depend on the weights, as views of constant nodes."""
+"""Represent tensors that do not depend on the weights as views of constant nodes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gd_torch.compiler.views import Node, View
 
 
 class Constants:
-    """The constants of a recording; one node per storage.
+    """The constants of a trace; one node per storage.
 
     Args:
-        graph: of the views.
-        overwritten: by the tensor's id, what it held when it was read, where it was overwritten
-            later in the evaluation.
+        graph: the graph of the views.
+        overwritten: by the tensor's id, a copy of its values when it was read, for tensors that
+            are overwritten later in the evaluation.
     """
 
     def __init__(self, graph: Graph, overwritten: Mapping[int, Tensor]) -> None:
@@ -48,7 +48,7 @@ class Constants:
         return self._views[key]
 
     def _new_view(self, tensor: Tensor) -> View:
-        """A view of the storage's node, or a number where all entries are equal."""
+        """A view of the storage's node, or a number if all entries are equal."""
         if tensor.is_complex() or tensor.is_quantized:
             raise Unsupported(f"it uses {tensor.dtype}")
         if tensor.numel() == 0:

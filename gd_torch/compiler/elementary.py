@@ -1,8 +1,9 @@
-"""Elementary functions in C, as text, for the prelude of gd_torch.compiler.c_header.
+"""C text of the elementary functions, to follow the header of ``c_header``.
 
-Every function has a vector form v_NAME and a scalar form s_NAME with the same bits.  The text
-is cut into sections; a line ``/*@ name: needed names */`` starts one.  In float32 the functions
-of ``hot.c`` are evaluated in float32, the others in float64 and rounded once more.
+Every function has a vector form v_NAME and a scalar form s_NAME with bit-identical results. The C
+files are divided into sections that start with a line ``/*@ name: required names */``. In a float32
+program the functions of ``generic.c`` are evaluated in float32, the others in float64 and then
+rounded to float32.
 """
 
 import re
@@ -44,18 +45,18 @@ INLINE V narrowed(dV a, dV b) {
 
 @cache
 def _sections(dtype: torch.dtype) -> dict[str, tuple[tuple[str, ...], str]]:
-    """name -> (needed names, text); "" is what stands before the first marker of every file."""
-    found: dict[str, tuple[tuple[str, ...], str]] = {"": ((), "")}
+    """name -> (required names, text); "" is the text before the first section of every file."""
+    sections: dict[str, tuple[tuple[str, ...], str]] = {"": ((), "")}
     for file in _FILES[dtype]:
         start, *rest = re.split(r"^/\*@ (\w+):(.*)\*/\n", read_c_file(file), flags=re.MULTILINE)
-        found[""] = ((), found[""][1] + start)
+        sections[""] = ((), sections[""][1] + start)
         for name, needs, text in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-            found[name] = (tuple(needs.split()), text)
-    return found
+            sections[name] = (tuple(needs.split()), text)
+    return sections
 
 
 def _text(names: Collection[str], dtype: torch.dtype) -> str:
-    """The sections of these names and of all they need, needed ones first."""
+    """The sections with these names and all that they require, in order of dependence."""
     sections = _sections(dtype)
     chosen: dict[str, str] = {"": sections[""][1]}
 
@@ -72,7 +73,7 @@ def _text(names: Collection[str], dtype: torch.dtype) -> str:
 
 
 def _renamed(text: str) -> str:
-    """The text with a d before every name it defines: it can stand beside the float32 text."""
+    """Prefix every name that the text defines with d, to avoid conflicts with the float32 text."""
     pattern = (
         r"#define (\w+)|^typedef .*?(\w+)(?: __attribute__.*)?;"
         r"|^(?:INLINE|NOINLINE|static \S+) \w+ (\w+)\(|^FOLD_\((\w+)"
@@ -83,9 +84,12 @@ def _renamed(text: str) -> str:
 
 
 def elementary_functions(names: Collection[str], dtype: torch.dtype) -> str:
-    """C text of v_NAME and s_NAME for these names, each once, with all that they need.
+    """C text of v_NAME and s_NAME for these names, with everything that they require.
 
-    It goes directly after ``c_header(dtype)``, once per source.
+    It must follow ``c_header(dtype)`` directly, once per source.
+
+    Raises:
+        ValueError: a name is not in ``FUNCTIONS``.
     """
     unknown = set(names) - set(FUNCTIONS)
     if unknown:

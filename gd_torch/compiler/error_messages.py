@@ -1,4 +1,4 @@
-"""Parts of messages about what cannot be compiled: the operation's name and the user's line."""
+"""Parts of error messages: the name of an operation and the user's source line."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 
 
 def operation_name(function: Any) -> str:
-    """An overload's name for users, as in "aten.linalg_inv_ex"."""
+    """The name of an overload, without ".default": "aten.linalg_inv_ex"."""
     return str(function).removesuffix(".default")
 
 
 def no_rule_message(function: Any) -> str:
-    """The message about an operation without a rule."""
+    """The error message for an operation without a rule."""
     return f"{operation_name(function)} has no compiled form{user_line()}"
 
 
 def user_line() -> str:
-    """Where the objective called torch: the innermost frame outside torch and the library."""
+    """The line of the objective that called torch: of the innermost frame outside torch and the
+    library."""
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")

@@ -1,4 +1,4 @@
-"""From a schedule to C: one function that evaluates value and partials, with its buffers."""
+"""Generate the C function ``evaluate`` (value and partials) of a schedule, with its buffers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ from gd_torch.compiler.views import Node, View
 
 
 class EvaluateCode:
-    """C text of the evaluation of one schedule.
+    """The C text of one schedule.
 
     Args:
-        schedule: the kernels. dtype: of all numbers. count: entries of all weights.
-        value: the objective. partials: one view per weight.
+        schedule: the kernels.
+        dtype: dtype of the program.
+        count: number of entries of all weights.
+        value: view of the objective's value.
+        partials: one view per weight.
 
     Attributes:
-        body: lines of the evaluation. kernels: functions that it calls.
-        functions: the elementary functions that the text calls. buffers: what it reads.
+        body: lines of the function.
+        kernels: C functions that it calls.
+        functions: names of the elementary functions that it calls.
+        buffers: the constants that it reads.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class EvaluateCode:
         self.buffers.work += self._access.slack + 64
 
     def _allocate(self, allocation: Allocation) -> None:
-        """Reserve memory for a node, rows of padding included."""
+        """Reserve memory for a node, including its padding rows."""
         entries = allocation.node.numel
         if allocation.row_axis is not None and not allocation.node.linear:
             rows = allocation.node.sizes[allocation.row_axis]
@@ -58,7 +63,7 @@ class EvaluateCode:
         self._access.offsets[allocation.node] = self.buffers.reserve(entries)
 
     def _add_kernel(self, number: int) -> None:
-        """A function with a call of it, or a block of scalar statements."""
+        """Add a kernel as a function and a call, or as a block of scalar statements."""
         kernel = self.schedule.kernels[number]
         if kernel.rows:
             self.kernels.append(row_kernel(number, kernel, self._access, self._statements))
@@ -68,7 +73,7 @@ class EvaluateCode:
             self.body += ["  {", *lines, "  }"]
 
     def result(self, view: View, names: Sequence[str]) -> str:
-        """C text of an output, indexed by one name per axis, outside every kernel."""
+        """C text of an entry of an output after all kernels; ``names`` are the indices per axis."""
         statement = Statement("copy", Node("computed", ()), tuple(view.shape), 0, [], view)
         scheduled = ScheduledStatement(statement, None, tuple(range(len(view.shape))))
         return self._access.operand(

@@ -1,4 +1,4 @@
-"""Scalar loops that read or write the entries named by an integer table."""
+"""C text of gather and scatter: scalar loops over the entries listed in an integer table."""
 
 from __future__ import annotations
 

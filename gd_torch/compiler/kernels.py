@@ -1,4 +1,4 @@
-"""The parts of a schedule: kernels, groups, placed statements, and where their results are kept."""
+"""Elements of a schedule: kernels, groups, scheduled statements and allocations of results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLE_OPERATIONS = {"gather", "scatter", "scatter_add"}
 
 @dataclass(eq=False)
 class Group:
-    """Statements that share their loops; a closed one takes no more."""
+    """Statements in the same loop nest; no statement is added to a closed group."""
 
     loops: tuple[int, ...]
     closed: bool = False
@@ -24,7 +24,7 @@ class Group:
 
 @dataclass(eq=False)
 class Kernel:
-    """Groups one after another, for each tile of ``rows`` (0: without rows)."""
+    """Groups executed in order, for each tile of ``rows`` (0: scalar code without rows)."""
 
     rows: int
     groups: list[Group] = field(default_factory=list)
@@ -32,14 +32,14 @@ class Kernel:
 
 @dataclass(eq=False)
 class ScheduledStatement:
-    """A statement with its place in the schedule.
+    """A statement with its position in the schedule.
 
     Attributes:
         row_axis: the axis of its domain along which it is vectorised, or None.
         loops: the axes of its domain that its group loops over; the others are inner loops.
-        kernel, group: their numbers; -1 outside every kernel.
-        masked: a reduction over rows whose terms in rows of padding must be left out one by one.
-        blocked: a large product, computed in blocks that fit the registers, in a group of its own.
+        kernel, group: their indices; -1 if in no kernel.
+        masked: a reduction over rows in which each term must be masked in the padding rows.
+        blocked: a large product, computed in blocks that fit in registers, in its own group.
     """
 
     statement: Statement
@@ -88,13 +88,14 @@ class ScheduledStatement:
 
 @dataclass(eq=False)
 class Allocation:
-    """Where a computed node is kept.
+    """The storage of a computed node.
 
     Attributes:
-        row_axis: its axis of rows, if it has one in the kernel that computes it.
+        row_axis: its axis of rows in the kernel that computes it, or None.
+        writers: the statements that write it.
         where: "register" (used in its own group only), "tile" (in its own kernel), "memory".
         number: of its variable or buffer in the C text.
-        repeats_last_row: in rows of padding it repeats the last row.
+        repeats_last_row: the padding rows repeat the last row.
     """
 
     node: Node
@@ -117,10 +118,11 @@ class Allocation:
 
 
 def same_entry(source: Allocation, view: View, reader: ScheduledStatement) -> bool:
-    """Whether ``reader`` reads, in every loop, the entry that the same loops have just computed.
+    """Whether ``reader`` reads the entry that the same loop iteration has computed.
 
     Args:
-        source: where the node of ``view`` is kept. view: an argument of ``reader``.
+        source: the allocation of the node of ``view``.
+        view: an argument of ``reader``.
     """
     producer = source.writers[0]
     if reader.inner or len(source.writers) > 1 or producer.sums_rows:

@@ -1,4 +1,4 @@
-"""From recorded operations to statements: storages hold nodes, rules say what operations do."""
+"""Translate traced operations to statements by rules; every torch storage maps to a node."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from gd_torch.compiler.views import Node, View
 
 
 class Lowering:
-    """The statements of a recording.
+    """The statements of a trace.
 
     Attributes:
-        graph: where they are collected.
-        weights: one view per weight. value: of the objective. partials: one view per weight.
+        graph: the graph of statements.
+        value: view of the objective's value.
+        partials: one view per weight.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -40,7 +41,7 @@ class Lowering:
         if self.dtype not in (torch.float32, torch.float64):
             raise Unsupported(f"its weights are {self.dtype}")
         self.graph = Graph(self.dtype)
-        self.contents: dict[int, View] = {}  # by storage: a node or number of its entries
+        self.contents: dict[int, View] = {}  # by storage address: all its entries
         self.constants = Constants(self.graph, trace.constants)
         self._add_weights()
         for operation in trace.operations:
@@ -62,7 +63,7 @@ class Lowering:
                 view.node.linear = True
 
     def _add_weights(self) -> None:
-        """One node per weight; together they lie one after another."""
+        """Add one node per weight; the weights are concatenated."""
         base = 0
         for leaf in self.trace.leaves:
             if leaf.dtype != self.dtype:
@@ -74,7 +75,7 @@ class Lowering:
     # ------------------------------------------------ operations
 
     def _lower(self, operation: Operation) -> None:
-        """The statements of one operation, by its rule."""
+        """Add the statements of one operation, by its rule."""
         function = operation.function
         if torch.Tag.inplace_view in function.tags:
             return
@@ -82,7 +83,7 @@ class Lowering:
             self._write(operation)
             return
         if all(storage_address(tensor) in self.contents for tensor in tensors_in(operation.result)):
-            return  # a view of memory whose contents are known
+            return  # a view of a known storage
         results = operation.result
         if not isinstance(results, tuple | list):
             results = (results,)
@@ -101,7 +102,7 @@ class Lowering:
                 self.assign(tensor, view)
 
     def _write(self, operation: Operation) -> None:
-        """An in-place operation: its functional form, written to where its first argument lies."""
+        """Add an in-place operation: its functional form, written to its first argument."""
         target, *rest = operation.arguments
         name = operation.function._schema.name.removeprefix("aten::")
         overload = operation.function._overloadname
@@ -117,13 +118,13 @@ class Lowering:
         self.write(target, value.expand(target.shape))
 
     def _add_contents(self, contents: InitialContents) -> None:
-        """Memory that so far held constants."""
+        """Add a storage that contains constants so far."""
         self.contents[storage_address(contents.tensor)] = self.constants.view(contents.values)
 
     # ------------------------------------------------ memory
 
     def view(self, operand: Operand) -> View:
-        """What an argument of an operation holds; masks stay masks."""
+        """The view of an argument of an operation; masks remain masks."""
         if isinstance(operand, View):
             return operand
         if not isinstance(operand, Tensor):
@@ -141,25 +142,25 @@ class Lowering:
         return View(self.graph, known.node, offset, shape, strides_of(operand))
 
     def number(self, operand: Operand) -> View:
-        """The same, with truth values as 1 and 0."""
+        """The view of an argument, with masks converted to 1 and 0."""
         view = self.view(operand)
         return view.where(1.0, 0.0) if view.is_mask else view
 
     def mask(self, operand: Operand) -> View:
-        """The same, with numbers as whether they differ from 0."""
+        """The view of an argument as a mask: where it differs from 0."""
         view = self.view(operand)
         return view if view.is_mask else view.apply("ne", 0.0)
 
     def assign(self, tensor: Tensor, view: View) -> None:
-        """The result of an operation, in the memory of ``tensor``."""
+        """Map the storage of a result ``tensor`` to the node of ``view``."""
         if tuple(tensor.shape) != view.shape:
-            raise Unsupported(f"a rule gave shape {view.shape} for {tuple(tensor.shape)}")
+            raise Unsupported(f"a rule returned shape {view.shape} for {tuple(tensor.shape)}")
         if tensor.is_floating_point() and tensor.dtype != self.dtype:
             raise Unsupported(f"it computes in {tensor.dtype} with weights of {self.dtype}")
         if view.node is None:
             self.contents[storage_address(tensor)] = view
             return
-        if not self._lies_as(tensor, view):
+        if not self._has_layout(tensor, view):
             order = axes_in_memory(tensor)
             view = self.graph.copy(view.permute(order))
             strides = strides_of(tensor)
@@ -170,15 +171,15 @@ class Lowering:
             view.node, (view.node.numel,)
         )
 
-    def _lies_as(self, tensor: Tensor, view: View) -> bool:
-        """Whether the storage of ``tensor`` can hold the node of ``view`` itself."""
+    def _has_layout(self, tensor: Tensor, view: View) -> bool:
+        """Whether the storage of ``tensor`` has the layout of the node of ``view``."""
         assert view.node is not None
         whole = view.node.numel == tensor.numel() and view.offset == 0
         same = view.strides == strides_of(tensor) and tensor.storage_offset() == 0
         return whole and same and view.node.kind != "constant"
 
     def write(self, target: Tensor, value: View) -> None:
-        """Write into part of a storage whose contents are known."""
+        """Write ``value`` to the entries of ``target``, a view of a known storage."""
         if target.numel() == 0:
             return
         if fills_storage(target):
@@ -201,17 +202,17 @@ class Lowering:
         self.contents[storage_address(target)] = self.graph.all_entries(node, (node.numel,))
 
     def _sizes(self, target: Tensor) -> tuple[int, ...]:
-        """The axes of a storage that holds one number so far, from the tensor it was made for."""
+        """The axes of a storage that contains a single number so far, from its base tensor."""
         base = target._base if target._base is not None else target
         if not fills_storage(base):
             return (storage_entries(target.detach()).numel(),)
         return dense([base.shape[d] for d in axes_in_memory(base)])
 
     def values(self, tensor: Tensor) -> Tensor:
-        """The entries of a tensor that does not depend on the weights, as when it was read.
+        """The values that a constant tensor had when it was read.
 
         Raises:
-            Unsupported: it depends on them.
+            Unsupported: it depends on the weights.
         """
         if storage_address(tensor) in self.contents:
             raise Unsupported("it indexes with values that depend on a weight")

@@ -1,4 +1,4 @@
-"""C functions that loop over tiles of rows: their buffers, their loops and their sums."""
+"""C text of the functions that loop over tiles of rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gd_torch.compiler.statements import StatementWriter
 from gd_torch.compiler.tiles import VECTOR_BYTES
 
 MAX_TILE_BYTES = 1 << 15
-"""Tile buffers of one function on the stack, at most; larger ones lie in ``work``."""
+"""Largest size of the tile buffers on the stack of one function; others are in ``work``."""
 
 MAX_LOCAL_SUMS = 64
-"""Sums over rows of one statement on the stack, at most; more lie in ``work``."""
+"""Largest number of sums over rows of a statement on the stack; others are in ``work``."""
 
 
 def row_kernel(number: int, kernel: Kernel, access: Access, statements: StatementWriter) -> str:
-    """The function of a kernel with rows, whose number in the schedule this is."""
+    """C text of the function of a kernel with rows; ``number`` is its index in the schedule."""
     tiles, rows = access.schedule.tiles, kernel.rows
     padded, block = tiles.padded(rows), tiles.block(rows)
     blocks = padded > block
@@ -52,7 +52,7 @@ def row_kernel(number: int, kernel: Kernel, access: Access, statements: Statemen
 
 
 def _tile_buffers(number: int, rows: int, access: Access) -> list[str]:
-    """Declarations of the buffers of one tile, on the stack as long as there is room."""
+    """Declarations of the tile buffers, on the stack up to ``MAX_TILE_BYTES``."""
     schedule, buffers = access.schedule, access.constants.buffers
     tile, used, lines = schedule.tiles.vectors(rows), 0, []
     for allocation in schedule.allocations.values():
@@ -61,8 +61,8 @@ def _tile_buffers(number: int, rows: int, access: Access) -> list[str]:
         vectors = allocation.node.numel // rows * tile
         kind, name = "I" if allocation.node.mask else "V", f"t{allocation.number}"
         if used + VECTOR_BYTES * vectors > MAX_TILE_BYTES and vectors > tile:
-            place = buffers.reserve(vectors * schedule.tiles.vector_entries)
-            lines.append(f"  {kind} *const {name} = ({kind} *)(work + {place});")
+            offset = buffers.reserve(vectors * schedule.tiles.vector_entries)
+            lines.append(f"  {kind} *const {name} = ({kind} *)(work + {offset});")
         else:
             used += VECTOR_BYTES * vectors
             lines.append(f"  {kind} {name}[{vectors} * H];")
@@ -70,23 +70,23 @@ def _tile_buffers(number: int, rows: int, access: Access) -> list[str]:
 
 
 def _buffer_of_sum(scheduled: ScheduledStatement, access: Access) -> str:
-    """The declaration of the vectors of a reduction over rows."""
+    """Declaration of the vectors of a reduction over rows."""
     name, entries = f"s{access.allocation(scheduled).number}", scheduled.statement.out.numel
     if entries <= MAX_LOCAL_SUMS:
         return f"  V {name}[{entries} * H];"
-    place = access.constants.buffers.reserve(entries * access.schedule.tiles.vector_entries)
-    return f"  V *const {name} = (V *)(work + {place});"
+    offset = access.constants.buffers.reserve(entries * access.schedule.tiles.vector_entries)
+    return f"  V *const {name} = (V *)(work + {offset});"
 
 
 def _clear(scheduled: ScheduledStatement, allocation: Allocation) -> str:
-    """Set the vectors of a reduction over rows to its start."""
+    """Initialise the vectors of a reduction over rows."""
     start = initial_value(scheduled.statement.operation, vector=True)
     entries = allocation.node.numel
     return f"  for (int i = 0; i < {entries} * H; i++) s{allocation.number}[i] = {start};"
 
 
 def _finish(scheduled: ScheduledStatement, access: Access, blocks: bool) -> str:
-    """Take a reduction over rows out of its vectors, and add it to that of earlier blocks."""
+    """Reduce the vectors of a reduction over rows, and combine it with that of earlier blocks."""
     allocation, operation = access.allocation(scheduled), scheduled.statement.operation
     vectors = f"s{allocation.number} + i * H"
     result = f"work[{access.offsets[allocation.node]} + i]"

@@ -1,8 +1,9 @@
-"""Which statements run together.
+"""Group statements into kernels and loop nests.
 
-A kernel is either a sequence of scalar statements (``rows`` 0) or a loop over tiles of rows, rows
-being the index along one long axis, as of data. Within a kernel, statements of equal loops form a
-group. A statement goes into the earliest kernel and group that its arguments allow.
+A kernel is either a sequence of scalar statements (``rows`` 0) or a loop over tiles of rows, where
+rows are the indices along one long axis, such as that of the data. Within a kernel, statements with
+equal loops form a group. A statement is added to the first kernel and group that its arguments
+allow.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from gd_torch.compiler.tiles import MIN_BLOCKED_SUMS, Tiles, needs_large_tiles
 from gd_torch.compiler.views import Node, View
 
 MIN_BLOCKED_TERMS = 16
-"""A sum of so many products for each row is computed in blocks."""
+"""Products per row from which a sum of products is computed in blocks."""
 
 
 class Schedule:
     """The kernels of a program.
 
     Args:
-        outputs: views that are needed at the end.
-        item_bytes: bytes of a number.
-        along_runs: every statement is vectorised over independent runs instead of an axis.
+        outputs: views that must be computed.
+        item_bytes: bytes of a scalar.
+        along_runs: every statement is vectorised over independent runs, not along an axis.
 
     Attributes:
         kernels: in the order of execution. storage: of every computed node. tiles: of the rows.
@@ -58,7 +59,7 @@ class Schedule:
         self.axes = RowAxes(self.allocations, rows)
         self.tiles = Tiles(item_bytes, any(needs_large_tiles(each, rows) for each in needed))
         for statement in needed:
-            self._place(statement)
+            self._add(statement)
         if runs_as_lanes:
             allocate_lanes(self.kernels, self.allocations, outputs)
         else:
@@ -71,18 +72,18 @@ class Schedule:
                 yield from group.members
 
     def _source(self, view: View) -> Allocation | None:
-        """Where an argument is kept, if statements compute it."""
+        """The allocation of an argument; None if it is not a computed node."""
         return None if view.node is None else self.allocations.get(view.node)
 
-    # ------------------------------------------------ where a statement goes
+    # ------------------------------------------------ position of a statement
 
-    def _place(self, statement: Statement) -> None:
-        """Put a statement into a kernel and a group."""
+    def _add(self, statement: Statement) -> None:
+        """Add a statement to a kernel and a group."""
         row_axis = None if self.runs_as_lanes else self.axes.choose(statement)
         scheduled = _with_loops(statement, row_axis)
         rows = 0 if row_axis is None else statement.sizes[row_axis]
         if scheduled.sums_rows and rows != self.tiles.padded(rows):
-            self._leave_out_padding(scheduled, rows)
+            self._exclude_padding(scheduled, rows)
         allocation = self._storage_of_result(scheduled)
         scheduled.kernel = self._kernel(scheduled, allocation, rows)
         scheduled.group = self._group(scheduled, allocation)
@@ -96,7 +97,7 @@ class Schedule:
         allocation.writers.append(scheduled)
 
     def _storage_of_result(self, scheduled: ScheduledStatement) -> Allocation:
-        """The storage of a statement's result, a new one for the first of its parts."""
+        """The allocation of a statement's result, created for the first writer of the node."""
         node = scheduled.statement.out
         if node not in self.allocations:
             allocation = self.allocations[node] = Allocation(node)
@@ -112,11 +113,11 @@ class Schedule:
             source = self._source(view)
             if source is not None:
                 if rows:
-                    near = self.axes.is_local(view, scheduled.row_axis, rows)
+                    accessible = self.axes.is_local(view, scheduled.row_axis, rows)
                 else:
-                    near = self.kernels[source.kernel].rows == 0
-                first = max(first, source.kernel if near else source.kernel + 1)
-        if allocation.writers:  # an earlier part of the same node
+                    accessible = self.kernels[source.kernel].rows == 0
+                first = max(first, source.kernel if accessible else source.kernel + 1)
+        if allocation.writers:  # another statement writes to the same node
             together = self.kernels[allocation.kernel].rows == rows
             first = max(first, allocation.kernel if together else allocation.kernel + 1)
         for index in range(first, len(self.kernels)):
@@ -145,8 +146,8 @@ class Schedule:
 
     # ------------------------------------------------ rows of padding
 
-    def _leave_out_padding(self, scheduled: ScheduledStatement, rows: int) -> None:
-        """Sum a copy that is zero in rows of padding; where that is not enough, mask every term."""
+    def _exclude_padding(self, scheduled: ScheduledStatement, rows: int) -> None:
+        """Reduce a copy with zeros in the padding rows if possible, else mask every term."""
         statement, row_axis = scheduled.statement, scheduled.row_axis
         assert row_axis is not None
         views = statement.arguments
@@ -165,7 +166,7 @@ class Schedule:
         scheduled.masked, scheduled.blocked = True, False
 
     def _zero_in_padding(self, view: View) -> View:
-        """The same view of a copy of its node that is zero in rows of padding."""
+        """The same view of a copy of its node that is zero in the padding rows."""
         node = view.node
         assert node is not None
         if node not in self._zeroed:
@@ -173,7 +174,7 @@ class Schedule:
             self._zeroed[node] = zeroed
             whole = view.graph.all_entries(node, node.sizes)
             target = view.graph.all_entries(zeroed, node.sizes)
-            self._place(Statement("valid", zeroed, node.sizes, 0, [whole], target))
+            self._add(Statement("valid", zeroed, node.sizes, 0, [whole], target))
         return replace(view, node=self._zeroed[node])
 
 

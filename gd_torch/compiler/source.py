@@ -1,4 +1,4 @@
-"""The whole C source of a compiled objective: prelude, functions, evaluation and driver."""
+"""Generate the C source of an objective: header, functions, evaluation and driver."""
 
 from __future__ import annotations
 
@@ -21,34 +21,37 @@ from gd_torch.compiler.tracing import trace
 from gd_torch.typing import Objective, Weights
 
 MAX_LOCAL_WEIGHTS = 64
-"""Up to this many weights are kept in variables of the C function, more in memory."""
+"""Largest number of weight entries in local arrays of the C function; others are in ``work``."""
 
 MAX_RUN_ENTRIES = 256
-"""Entries of all buffers of a run that is a lane of vectors, at most."""
+"""Largest number of buffer entries of a run that is a lane of vectors."""
 
-SHORT_BUFFERS = 32
-"""Up to so many entries of buffers, four vectors of runs are advanced together; beyond, two."""
+MAX_FOUR_VECTOR_ENTRIES = 32
+"""Buffer entries per run up to which four vectors of runs are advanced together, else two."""
 
-LIMITS = {
+SAFE_SQUARES = {
     torch.float32: ("0x1p-90f", "0x1p90f"),
     torch.float64: ("0x1p-800", "0x1p800"),
 }
-"""Between these a sum of squares has lost nothing."""
+"""Range in which a sum of squares is exact to rounding, without overflow or underflow."""
 
-LEVELS = ((3, 80), (2, 600), (1, 3000))
-"""(level of the compiler, statements up to which it is used)."""
+OPTIMIZATION_LEVELS = ((3, 80), (2, 600), (1, 3000))
+"""(optimization level of the C compiler, largest number of statements for it)."""
 
 CODES = {"LOSS": 1, "GRADIENT": 2, "TOLERANCE": 3, "STEPS": 4, "WEIGHT": 5}
-"""The numbers of Stop (descent/result.py) in C; a test compares them."""
+"""The values of ``Stop`` (descent/result.py) in C; a test compares them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """C text with the data that it reads.
+    """C text with the constants that it reads.
 
     Attributes:
-        text: the whole source. statements: how many were generated. rows: some run along rows.
-        buffers: what the functions read. count: entries of all weights.
+        text: the complete source.
+        statements: number of statements.
+        rows: whether a kernel loops over rows.
+        buffers: the constants that the functions read.
+        count: number of entries of all weights.
     """
 
     text: str
@@ -59,31 +62,31 @@ class Source:
 
 
 def generate(objective: Objective, weights: Weights, *, runs_as_lanes: bool = False) -> Source:
-    """Record an objective and write it as C.
+    """Trace an objective and generate its C source.
 
     Args:
         objective: a torch function of the weights that returns one scalar.
-        weights: where it is recorded; they fix shapes and dtype.
+        weights: the point at which it is traced; they determine shapes and dtype.
         along_runs: vectorise over independent runs.
 
     Raises:
-        Unsupported: it cannot be recorded, or has no compiled form.
+        Unsupported: it cannot be traced, or has no compiled form.
     """
     if any(w.device.type != "cpu" for w in weights):
-        raise Unsupported("compiled steps are for the CPU so far")
-    if any(w.dtype not in LIMITS or w.dtype != weights[0].dtype for w in weights):
+        raise Unsupported("compiled steps support only the CPU")
+    if any(w.dtype not in SAFE_SQUARES or w.dtype != weights[0].dtype for w in weights):
         raise Unsupported("its weights are not all float32 or all float64")
     try:
-        return _generated(objective, weights, runs_as_lanes)
+        return _generate(objective, weights, runs_as_lanes)
     except Unsupported:
         raise
-    except Exception as error:  # TorchScript changes the type of what is raised in it, for one
+    except Exception as error:  # TorchScript, for example, changes the type of exceptions
         reason = str(error).strip().split("\n")[0]
-        raise Unsupported(f"recording it failed with {type(error).__name__}: {reason}") from error
+        raise Unsupported(f"tracing it failed with {type(error).__name__}: {reason}") from error
 
 
-def _generated(objective: Objective, weights: Weights, runs_as_lanes: bool) -> Source:
-    """The same, after the checks."""
+def _generate(objective: Objective, weights: Weights, runs_as_lanes: bool) -> Source:
+    """Generate the source; the weights have been checked."""
     lowering = Lowering(trace(objective, weights, KNOWN))
     dtype, count = weights[0].dtype, sum(w.numel() for w in weights)
     outputs = [lowering.value, *lowering.partials]
@@ -98,12 +101,12 @@ def _generated(objective: Objective, weights: Weights, runs_as_lanes: bool) -> S
 
 
 def optimization(source: Source) -> int:
-    """The compiler's level, which changes no bit: less for long sources, where time grows."""
-    return next((level for level, most in LEVELS if source.statements <= most), 0)
+    """The optimization level: lower for long sources; results are bit-identical at all levels."""
+    return next((level for level, most in OPTIMIZATION_LEVELS if source.statements <= most), 0)
 
 
 def _rows_text(evaluate_code: EvaluateCode) -> str:
-    """The source of a program whose vectors run along rows, or that has none."""
+    """The source of a program that executes one run, with vectors along rows, if any."""
     results = [
         f"  {loops} g[{entry}] = {value};" for loops, entry, value in _partials(evaluate_code)
     ]
@@ -115,26 +118,26 @@ def _rows_text(evaluate_code: EvaluateCode) -> str:
         f"  return {evaluate_code.result(evaluate_code.value, [])};",
         "}",
     ]
-    return _assembled(
+    return _join_source(
         evaluate_code, [_local_weights(evaluate_code), *evaluate_code.kernels, *function], "run.c"
     )
 
 
 def _local_weights(evaluate_code: EvaluateCode) -> str:
-    """Where the driver keeps weights, partials and moved weights: in variables or in memory."""
+    """C text that allocates weights, partials and updated weights of the driver."""
     if evaluate_code.count <= MAX_LOCAL_WEIGHTS:
         return "#define LOCAL(x) x[COUNT]"
-    room = -(-evaluate_code.count // 64) * 64 + 1024
-    place = evaluate_code.buffers.work
-    evaluate_code.buffers.work += 3 * room
+    size = -(-evaluate_code.count // 64) * 64 + 1024
+    offset = evaluate_code.buffers.work
+    evaluate_code.buffers.work += 3 * size
     return (
-        f"enum {{ AT_w = {place}, AT_g = {place + room}, AT_m = {place + 2 * room} }};\n"
+        f"enum {{ AT_w = {offset}, AT_g = {offset + size}, AT_m = {offset + 2 * size} }};\n"
         "#define LOCAL(x) *const x = work + AT_##x"
     )
 
 
 def _lanes_text(evaluate_code: EvaluateCode) -> str:
-    """The source of a program whose vectors run along independent runs."""
+    """The source of a program that executes independent runs as lanes of vectors."""
     allocations = evaluate_code.schedule.allocations.values()
     buffered = [allocation for allocation in allocations if allocation.where != "register"]
     size = sum(allocation.node.numel for allocation in buffered)
@@ -149,7 +152,7 @@ def _lanes_text(evaluate_code: EvaluateCode) -> str:
         for loops, entry, value in _partials(evaluate_code)
     ]
     function = [
-        f"enum {{ U = {4 if size <= SHORT_BUFFERS else 2} }};",
+        f"enum {{ U = {4 if size <= MAX_FOUR_VECTOR_ENTRIES else 2} }};",
         "static inline __attribute__((always_inline)) void evaluate(const V *w, V *g, V *l, "
         "const T *uni, const T *sca, const int *tab) {",
         *buffers,
@@ -158,11 +161,11 @@ def _lanes_text(evaluate_code: EvaluateCode) -> str:
         f"  {each} l[u] = {evaluate_code.result(evaluate_code.value, [])};",
         "}",
     ]
-    return _assembled(evaluate_code, function, "run_lanes.c")
+    return _join_source(evaluate_code, function, "run_lanes.c")
 
 
 def _partials(evaluate_code: EvaluateCode) -> Iterator[tuple[str, str, str]]:
-    """Per weight: loops over its axes, the entry among all weights' partials, and the partial."""
+    """Per weight: loops over its axes, the index of an entry of all partials, and its value."""
     base = 0
     for view in evaluate_code.partials:
         names = [f"a{i}" for i in range(len(view.shape))]
@@ -176,13 +179,14 @@ def _partials(evaluate_code: EvaluateCode) -> Iterator[tuple[str, str, str]]:
         base += math.prod(view.shape)
 
 
-def _assembled(evaluate_code: EvaluateCode, parts: Sequence[str], driver: str) -> str:
-    """The whole source.
+def _join_source(evaluate_code: EvaluateCode, parts: Sequence[str], driver: str) -> str:
+    """The complete source.
 
     Args:
-        parts: the evaluation with its functions. driver: the file of c/ that calls it.
+        parts: the text of the evaluation with its functions.
+        driver: the file in ``c/`` that calls it.
     """
-    tiny, huge = LIMITS[evaluate_code.dtype]
+    tiny, huge = SAFE_SQUARES[evaluate_code.dtype]
     return "\n".join([
         c_header(evaluate_code.dtype),
         elementary_functions(sorted(evaluate_code.functions), evaluate_code.dtype),

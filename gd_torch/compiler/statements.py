@@ -1,4 +1,4 @@
-"""C text of groups of statements: their loops and what one statement computes within them."""
+"""C text of groups of statements: the loops and the computation of each statement."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gd_torch.compiler.operations import FUNCTIONS, accumulate, expression, init
 
 
 class StatementWriter:
-    """Writes the groups of one program.
+    """Generates the C text of the groups of one program.
 
     Attributes:
-        functions: the elementary functions that the text calls.
+        functions: names of the elementary functions that the text calls.
     """
 
     def __init__(self, access: Access) -> None:
@@ -23,10 +23,11 @@ class StatementWriter:
         self.functions: set[str] = set()
 
     def group(self, group: Group, rows: int) -> list[str]:
-        """The loops of a group with its statements.
+        """The lines of a group: its loops and statements.
 
         Args:
-            rows: of the kernel; 0 for scalar code.
+            group: the group.
+            rows: number of rows of the kernel; 0 for scalar code.
         """
         members = group.members
         if members[0].blocked:
@@ -49,7 +50,7 @@ class StatementWriter:
         ]
 
     def _load_sum(self, scheduled: ScheduledStatement, names: Sequence[str]) -> list[str]:
-        """Variables for the vectors of a reduction over rows."""
+        """Load the vectors of a reduction over rows into local variables."""
         number = self.access.allocation(scheduled).number
         entry = self.access.entry_of_sum(scheduled, names)
         return [
@@ -58,12 +59,12 @@ class StatementWriter:
         ]
 
     def _store_sum(self, scheduled: ScheduledStatement) -> str:
-        """The variables back into their buffer."""
+        """Store the local variables of a reduction over rows."""
         number = self.access.allocation(scheduled).number
         return f"  for (int h = 0; h < H; h++) r{number}[h] = q{number}[h];"
 
     def _statement(self, scheduled: ScheduledStatement, names: Sequence[str]) -> list[str]:
-        """What one statement computes, and where its result goes."""
+        """The lines that compute a statement and store its result."""
         statement, access = scheduled.statement, self.access
         operation = statement.operation
         inner = [f"k{i}" for i in range(len(scheduled.inner))]
@@ -71,11 +72,11 @@ class StatementWriter:
         if operation in TABLE_OPERATIONS:
             return [f"    {gather_scatter_statement(access, context)}"]
         vector = scheduled.row_axis is not None or access.runs_as_lanes
-        given = [access.operand(view, context, vector) for view in statement.arguments]
+        operands = [access.operand(view, context, vector) for view in statement.arguments]
         if operation in FUNCTIONS:
             self.functions.add(operation)
         if scheduled.sums_rows:
-            return [f"    {self._add_row(scheduled, given)}"]
+            return [f"    {self._add_row(scheduled, operands)}"]
         loops = " ".join(
             f"for (int {name} = 0; {name} < {size}; {name}++)"
             for name, size in zip(inner, scheduled.inner_sizes, strict=True)
@@ -84,27 +85,27 @@ class StatementWriter:
         kind = KINDS[vector, statement.out.mask]
         if operation in SCANS:
             store = access.store(context, name)
-            return _running(operation, kind, name, given[0], loops, store)
-        lines = _value(scheduled, kind, name, given, loops)
+            return _cumulative(operation, kind, name, operands[0], loops, store)
+        lines = _value(scheduled, kind, name, operands, loops)
         if access.allocation(scheduled).where != "register":
             lines.append(f"    {access.store(context, name)}")
         return lines
 
     def _variable(self, scheduled: ScheduledStatement) -> str:
-        """The C variable of a result; each part of a node has its own."""
+        """Name of the C variable of a result; every writer of a node has its own."""
         allocation = self.access.allocation(scheduled)
         if len(allocation.writers) == 1:
             return f"x{allocation.number}"
         return f"x{allocation.number}_{allocation.writers.index(scheduled)}"
 
-    def _add_row(self, scheduled: ScheduledStatement, given: Sequence[str]) -> str:
-        """One more row of a reduction over rows."""
+    def _add_row(self, scheduled: ScheduledStatement, operands: Sequence[str]) -> str:
+        """C statement that adds a row to a reduction over rows."""
         operation = scheduled.statement.operation
         if scheduled.masked:
             other = initial_value("sum" if operation == "dot" else operation, vector=True)
-            given = [f"SEL(valid, {text}, {other})" for text in given]
+            operands = [f"SEL(valid, {text}, {other})" for text in operands]
         total = f"q{self.access.allocation(scheduled).number}[u % H]"
-        return accumulate(operation, total, given, vector=True)
+        return accumulate(operation, total, operands, vector=True)
 
 
 KINDS = {(True, False): "V", (True, True): "I", (False, False): "T", (False, True): "J"}
@@ -120,24 +121,26 @@ def for_loops(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
 
 
 def _value(
-    scheduled: ScheduledStatement, kind: str, name: str, given: Sequence[str], loops: str
+    scheduled: ScheduledStatement, kind: str, name: str, operands: Sequence[str], loops: str
 ) -> list[str]:
-    """A variable with the result of a pointwise operation, or of a reduction in inner loops."""
+    """Assign the result of a pointwise operation, or of a reduction in inner loops."""
     statement = scheduled.statement
     operation, vector = statement.operation, kind in "VI"
     if operation in REDUCTIONS and loops:
         return [
             f"    {kind} {name} = {initial_value(operation, vector=vector)};",
-            f"    {loops} {accumulate(operation, name, given, vector=vector)}",
+            f"    {loops} {accumulate(operation, name, operands, vector=vector)}",
         ]
     if operation == "valid":
-        return [f"    const V {name} = (V)((I)({given[0]}) & valid);"]
-    value = expression(operation, given, vector=vector, masks=statement.out.mask)
+        return [f"    const V {name} = (V)((I)({operands[0]}) & valid);"]
+    value = expression(operation, operands, vector=vector, masks=statement.out.mask)
     return [f"    const {kind} {name} = {value};"]
 
 
-def _running(operation: str, kind: str, name: str, term: str, loops: str, store: str) -> list[str]:
-    """A running sum or product, stored after every term."""
+def _cumulative(
+    operation: str, kind: str, name: str, term: str, loops: str, store: str
+) -> list[str]:
+    """A cumulative sum or product, stored after every term."""
     sign, start = ("+", "0") if operation == "cumsum" else ("*", "1")
     first = f"K({start})" if kind in "VI" else start
     return [

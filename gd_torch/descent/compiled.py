@@ -91,7 +91,7 @@ class CompiledStepper:
         self.state = fingerprint(plan.objective)
         self.programs = 1
         self.weights = self.program.flatten(weights)
-        self.rates = self.program.spread(plan.learning_rates)
+        self.rates = self.program.rates_per_entry(plan.learning_rates)
         self.verified = Verified(step, self.weights.clone())
         self.first, self.interval = step, 1
         self.here: RunResult | None = None

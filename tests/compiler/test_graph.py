@@ -590,12 +590,12 @@ def write_outside(w: Tensor) -> Tensor:
 
 
 REFUSED: dict[Callable[[Tensor], Tensor], str] = {
-    read_a_number: "reads a number off a weight",
-    branch: "reads a number off a weight",
-    read_numpy: "reads numbers off a weight: .numpy()",
+    read_a_number: "reads a value of a weight in Python",
+    branch: "reads a value of a weight in Python",
+    read_numpy: "reads values of a weight in Python: .numpy()",
     draw: "draws random numbers: aten.rand",
     edit_a_weight: "edits a weight in place: aten.mul_",
-    write_outside: "writes into a tensor from outside: aten.copy_",
+    write_outside: "writes into a tensor from outside the objective: aten.copy_",
     invert: "aten.linalg_inv_ex has no compiled form",
 }
 
@@ -619,5 +619,5 @@ def test_a_value_that_is_no_scalar_of_the_weights_is_refused(
     objective: Callable[[Tensor], Tensor],
 ) -> None:
     """A vector, a Python number, and a constant."""
-    with pytest.raises(Unsupported, match="no scalar tensor that depends on a weight"):
+    with pytest.raises(Unsupported, match="not a scalar tensor that depends on a weight"):
         recorded(objective, zeros(3))

@@ -1,5 +1,5 @@
-/* Constants of float64. The polynomials are minimax fits made for this file by Remez exchange
-   in 60 digits with mpmath; each coefficient was then rounded to nearest. */
+/* Constants of float64. The polynomials are minimax fits, computed by the Remez exchange algorithm
+   with 60 digits in mpmath; the coefficients are rounded to nearest. */
 #define FRACTION 52
 #define BIAS 1023
 #define TWO_FRACTION 0x1p52

@@ -1,4 +1,4 @@
-/* Functions evaluated in the type of the source itself, float32 or float64. */
+/* Functions for float32 and float64, evaluated in the type of the program. */
 /*@ polynomials: */
 /* P<n>(z, c0, c1, ...): a polynomial of n terms by Horner's rule. */
 #define P1_(z, a) K(a)
@@ -20,7 +20,7 @@
 #define POLY(n, z, ...) P##n##_(z, __VA_ARGS__)
 
 /*@ scaling: */
-/* An exponent n stands in the last bits of (I)(n + MAGIC); the bits above it shift out. */
+/* The last bits of (I)(n + MAGIC) are the integer n; the bits above it are shifted out. */
 INLINE V two_to(I n) { return (V)((n + KI(BIAS)) << FRACTION); } /* for a normal result */
 /* y * 2^n for |n| < 2 * BIAS, with one rounding where the result is subnormal. */
 INLINE V scaled(V y, I n) {
@@ -58,7 +58,7 @@ INLINE V v_expm1(V x) {
 }
 
 /*@ sigmoid: exp_parts */
-/* 1 / (1 + exp(-x)), to 2 ulp; 0 where that is below the least normal number or near it. */
+/* 1 / (1 + exp(-x)), to 2 ulp; 0 if that is subnormal or near the smallest normal number. */
 INLINE V v_sigmoid(V x) {
     V r, t;
     I n = exp_parts(greater(K(-SIGMOID_HIGH), lesser(K(SIGMOID_HIGH), -x)), &r, &t);
@@ -82,9 +82,9 @@ INLINE V log_parts(V x, I *biased) {
     *biased = (I)((UI)shifted >> FRACTION); /* k + BIAS + 1 */
     return (V)((shifted & KI(((J)1 << FRACTION) - 1)) + KI(ROOT_HALF));
 }
-/* The integer as a number; 0 <= n < 2^FRACTION. */
+/* Convert an integer to floating point; 0 <= n < 2^FRACTION. */
 INLINE V log_number(I n) { return (V)(n | (I)K(TWO_FRACTION)); }
-/* The same for any x > 0, with k as a number. */
+/* log_parts for any x > 0, with k as a floating-point number. */
 INLINE V log_split(V x, V *k) {
     I biased, small = x < K(LEAST_NORMAL);
     V m = log_parts(SEL(small, x * K(TWO_FRACTION * 4), x), &biased);
@@ -92,7 +92,7 @@ INLINE V log_split(V x, V *k) {
     *k = log_number(biased) - off;
     return m;
 }
-/* y for 0 < x < infinity; the values of log elsewhere. */
+/* y for 0 < x < infinity, else the special values of log. */
 INLINE V log_special(V x, V y) {
     I zero = x == K(0);
     V other = SEL(zero, K(-INF_), SEL(x < K(0), K(NAN_), x));
@@ -145,7 +145,7 @@ INLINE V v_round(V x) { /* half to even */
 INLINE V v_sign(V x) { return SEL(x > K(0), K(1), SEL(x < K(0), K(-1), K(0))); }
 
 /*@ fmod: */
-/* The exact remainder of magnitudes, one bit of the quotient at a time, in integers. */
+/* The exact remainder |x| mod |y| in integer arithmetic, one bit of the quotient at a time. */
 static __attribute__((noinline, unused)) T fmod_lane(T x, T y) {
     union { T f; J i; } a = {s_abs(x)}, b = {s_abs(y)};
     const J whole = (J)1 << FRACTION;

@@ -1,6 +1,6 @@
 /* Powers, logarithms, hyperbolic functions and their inverses, and erf, in float64. */
 /*@ wide: polynomials float64_constants */
-/* Numbers as unevaluated sums of two: *low receives what the rounded result lacks. */
+/* Double-double arithmetic: *low receives the rounding error of the result. */
 INLINE V product(V a, V b, V *low) {
     V p = a * b;
     *low = vfma(a, b, -p);

@@ -1,6 +1,6 @@
-/* What every program needs beside the primitives: rows of padding, strided rows, the norm. */
-#define IN_REGISTER(x) __asm__("" : REGISTER_(x)) /* in a register from here on */
-INLINE I valid_rows(long first, long rows) { /* all ones in the lanes before row `rows` */
+/* Functions of every program: mask of valid rows, strided access to rows, the norm. */
+#define IN_REGISTER(x) __asm__("" : REGISTER_(x)) /* force into a register */
+INLINE I valid_rows(long first, long rows) { /* lanes of rows before `rows`: all bits 1 */
     I lane;
     for (int i = 0; i < LANES; i++) lane[i] = i;
     return lane < KI((J)(rows - first < LANES ? (rows - first < 0 ? 0 : rows - first) : LANES));
@@ -26,7 +26,7 @@ INLINE T lane_product(const V *x) {
     for (int h = 0; h < H; h++) for (int i = 0; i < LANES; i++) p *= x[h][i];
     return p;
 }
-/* The least number that is not below a bound: x < bound if and only if x < it. */
+/* Round a bound up to type T: for x of type T, x < bound if and only if x < the result. */
 static __attribute__((unused)) T round_up(double bound) {
     T near = (T)bound;
     if ((double)near < bound) {
@@ -37,7 +37,7 @@ static __attribute__((unused)) T round_up(double bound) {
     }
     return near;
 }
-/* The Euclidean norm; by way of the largest entry where a square could leave the range. */
+/* The Euclidean norm, scaled by the largest entry if a square could overflow or underflow. */
 static __attribute__((unused)) T euclidean_norm(const T *g, long count) {
     V sums[H];
     for (int h = 0; h < H; h++) sums[h] = K(0);

@@ -8,7 +8,7 @@ typedef struct {
     T loss, norm;
 } Run;
 
-/* Steps until the run stops or has made `limit` of them; the point it ends at is evaluated. */
+/* Execute steps until the run stops or reaches step `limit`; evaluate the last point. */
 __attribute__((visibility("default"))) void run(
     Run *r, const T *data, const T *uni, const T *sca, const int *tab, T *work
 ) {
@@ -54,7 +54,7 @@ __attribute__((visibility("default"))) void run(
     r->loss = loss;
 }
 
-/* Runs first to end - 1 that have not stopped, each to its own end or limit. */
+/* Execute the runs first to end - 1 that have not stopped, each until it stops or its limit. */
 __attribute__((visibility("default"))) void run_many(
     Run *runs, long first, long end,
     const T *data, const T *uni, const T *sca, const int *tab, T *work

@@ -1,5 +1,6 @@
-/* Independent runs first to end - 1, as the lanes of vectors; a block ends with its last run.
-   weights, rates and partials: COUNT rows of `padded` runs; steps, codes, losses, norms: one per run. */
+/* Execute the independent runs first to end - 1 as lanes of vectors; a block of runs ends when all
+   its runs have stopped. weights, rates and partials have the shape (COUNT, padded); steps, codes,
+   losses and norms one number per run. */
 __attribute__((visibility("default"))) void run_lanes(
     T *weights, const T *rates, T *partials, J *steps, J *codes, T *losses, T *norms,
     long first, long end, long padded, long limit, double tolerance_,

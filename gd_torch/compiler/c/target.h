@@ -1,4 +1,5 @@
-/* The fixed start of every generated source. No header is included and libm is not called. */
+/* Properties of the target processor. No other header is included and libm is not called.
+   BYTES: of a processor vector. H: processor vectors per virtual vector of 64 bytes. */
 #if !defined(__FMA__) && !defined(__ARM_FEATURE_FMA)
 #error "no fused multiply-add"
 #endif
@@ -36,9 +37,9 @@
 #endif
 
 /* FTZ_ON saves the floating-point mode and sets flush-to-zero for results and for arguments.
-   FTZ_OFF, later in the same block, restores it. A barrier on memory does not hold back
-   arithmetic on values that are already in registers: put the work between the two into a
-   function with __attribute__((noinline)) that reads and writes memory. */
+   FTZ_OFF, later in the same block, restores it. A memory barrier does not order
+   arithmetic on values in registers: the code between the two must be a function with
+   __attribute__((noinline)) that reads and writes memory. */
 #if defined(__x86_64__)
 #define FTZ_ON \
     __asm__ volatile("" ::: "memory"); \

@@ -1,7 +1,7 @@
 /* Trigonometric functions and their inverses in float64. */
 /*@ angle: wide */
 /* |x| = k * pi / 2 + *r + *low with |*r| <= pi / 4, for a finite |x| >= 2^20 of any size. The
-   192 bits of 2 / pi that matter are multiplied in integers. The result is k modulo 4. */
+   192 relevant bits of 2 / pi are multiplied in integer arithmetic. The result is k modulo 4. */
 static __attribute__((noinline, unused)) J angle_lane(T x, T *r, T *low) {
     typedef unsigned long long word;
     static const word two_over_pi[] = {0, /* a zero word, and the bits after the point */

@@ -1,4 +1,7 @@
-/* Numbers of one type, and vectors of BYTES bytes of them. */
+/* Scalars of one type and vectors of BYTES bytes.
+   T: float or double. J: the integer of the same size. V, I: vectors of T and J. VU, IU: the same
+   without alignment. A mask is an I or J with all bits 1 or 0. K, KI: broadcast a scalar.
+   SEL: select by mask. v...: on vectors. s_...: on scalars. */
 typedef ${T} T;
 typedef ${J} J;
 typedef T V __attribute__((vector_size(BYTES), may_alias));
@@ -22,7 +25,7 @@ INLINE int any(I mask) {
     return found != 0;
 }
 INLINE V vabs(V x) { return (V)((I)x & KI(~SIGN)); }
-INLINE V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* the sign bit alone */
+INLINE V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* only the sign bit */
 INLINE V vcopysign(V x, V sign) { return (V)((I)x | (I)sign); }
 INLINE T s_abs(T x) { return __builtin_fabs${f}(x); }
 INLINE T s_fma(T a, T b, T c) { return __builtin_fma${f}(a, b, c); }
@@ -58,7 +61,7 @@ INLINE V vsqrt(V x) {
 #endif
 }
 
-/* a > b ? a : b and a < b ? a : b, as the instructions of x86 have it: b where either is NaN. */
+/* a > b ? a : b and a < b ? a : b, as the x86 instructions: b if either is NaN. */
 INLINE V greater(V a, V b) {
 #if BYTES == 64 && __has_builtin(__builtin_ia32_max${p}512_mask)
     return __builtin_ia32_max${p}512_mask(a, b, a, -1, 4);
@@ -73,12 +76,12 @@ INLINE V lesser(V a, V b) {
     return SEL(a < b, a, b);
 #endif
 }
-/* With flush-to-zero on, a subnormal number becomes a zero; otherwise x. Arithmetic does this by
-   itself. Selections do not always: vmax, vmin and SEL of a comparison can be one instruction,
-   which flushes, or several, which do not. Numbers from outside that may be subnormal have to
-   pass through here before them, or the bits depend on the processor. */
+/* x, or zero if x is subnormal and flush-to-zero is on. Arithmetic flushes, but selections do so
+   only on some processors: vmax, vmin and SEL of a comparison can be one instruction, which
+   flushes, or several, which do not. Inputs that may be subnormal must be flushed first, otherwise
+   the bits depend on the processor. */
 INLINE V vflush(V x) {
-    V zero = K(-0.0${f}); /* which the compiler must not know */
+    V zero = K(-0.0${f}); /* hidden from the optimizer */
     __asm__("" : REGISTER_(zero));
     return x + zero;
 }
@@ -93,16 +96,16 @@ INLINE V vmin(V a, V b) { return SEL(a != a, a, lesser(a, b)); }
 INLINE T s_max(T a, T b) { return a > b || a != a ? a : b; }
 INLINE T s_min(T a, T b) { return a < b || a != a ? a : b; }
 
-/* a where the mask is -1, b where it is 0, without a branch: of m ? x[i] : b gcc 12 makes a masked
-   load, which in loops over short axes reads other entries. */
+/* a if the mask is -1, b if it is 0, without a branch: gcc 12 compiles m ? x[i] : b to a masked
+   load, which in loops over short axes reads wrong entries. */
 INLINE T s_where(J m, T a, T b) {
     union { T t; J j; } x = {a}, y = {b};
     x.j = (m & x.j) | (~m & y.j);
     return x.t;
 }
 
-/* One number from the 64 / sizeof(T) elements of a virtual vector. Halves go onto halves,
-   element i + n / 2 onto element i, until one is left: the same order for every BYTES. */
+/* Reduce the n = 64 / sizeof(T) elements of a virtual vector to one: combine element i + n / 2 with
+   element i, and repeat with half as many. The order is the same for every BYTES. */
 #define FROM2_(i) ((i) + LANES / 2) % LANES
 #define FROM4_(i) ((i) + LANES / 4) % LANES
 #define FROM8_(i) ((i) + LANES / 8) % LANES

@@ -1,4 +1,4 @@
-"""What the compiler knows of torch's operations; importing this registers every rule."""
+"""Rules for torch's operations; importing this package registers all of them."""
 
 from __future__ import annotations
 

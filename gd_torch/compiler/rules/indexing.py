@@ -1,4 +1,4 @@
-"""Rules of operations that read some entries of a tensor."""
+"""Rules of operations that select entries of a tensor."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _index_select(lowering: Lowering, out: Any, x: Operand, dim: int, index: Ten
 @rule(aten.index.Tensor)
 def _index(lowering: Lowering, out: Any, x: Operand, where: Sequence[Tensor | None]) -> View:
     view = lowering.number(x)
-    pick = single_index_per_row(lowering, view.shape, where)
-    if pick is not None:
-        dim, index = pick
+    single_index = single_index_per_row(lowering, view.shape, where)
+    if single_index is not None:
+        dim, index = single_index
         return select_by_index(lowering, view, dim, lowering.number(index).unsqueeze(dim)).squeeze(
             dim
         )

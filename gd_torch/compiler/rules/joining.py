@@ -1,4 +1,4 @@
-"""Rules of tensors put together from parts, and of the derivatives of views."""
+"""Rules of joining and padding, and of the derivatives of views."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ from gd_torch.compiler.views import View
 
 
 @rule(aten.cat.default)
-def _cat(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0) -> View:
+def _cat(lowering: Lowering, out: Tensor, operands: Sequence[Operand], dim: int = 0) -> View:
     dim %= out.dim()
-    views = [lowering.view(x) for x in given if not (isinstance(x, Tensor) and x.numel() == 0)]
+    views = [lowering.view(x) for x in operands if not (isinstance(x, Tensor) and x.numel() == 0)]
     mask = out.dtype == torch.bool
     if not mask:
         views = [v.where(1.0, 0.0) if v.is_mask else v for v in views]
-    placeholder, at, parts = lowering.graph.placeholder(out.shape), 0, []
+    placeholder, at, regions = lowering.graph.placeholder(out.shape), 0, []
     for view in views:
-        parts.append((placeholder.narrow(dim, at, view.shape[dim]), view))
+        regions.append((placeholder.narrow(dim, at, view.shape[dim]), view))
         at += view.shape[dim]
-    return lowering.graph.write_regions(out.shape, parts, mask=mask)
+    return lowering.graph.write_regions(out.shape, regions, mask=mask)
 
 
 @rule(aten.stack.default)
-def _stack(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0) -> View:
+def _stack(lowering: Lowering, out: Tensor, operands: Sequence[Operand], dim: int = 0) -> View:
     dim %= out.dim()
     placeholder = lowering.graph.placeholder(out.shape)
-    parts = [(placeholder.select(dim, i), lowering.number(x)) for i, x in enumerate(given)]
-    return lowering.graph.write_regions(out.shape, parts)
+    regions = [(placeholder.select(dim, i), lowering.number(x)) for i, x in enumerate(operands)]
+    return lowering.graph.write_regions(out.shape, regions)
 
 
 @rule(aten.block_diag.default)
-def _block_diag(lowering: Lowering, out: Tensor, given: Sequence[Operand]) -> View:
+def _block_diag(lowering: Lowering, out: Tensor, operands: Sequence[Operand]) -> View:
     placeholder, row, column = lowering.graph.placeholder(out.shape), 0, 0
-    parts = [(placeholder, lowering.graph.number(0.0))]
-    for operand in given:
+    regions = [(placeholder, lowering.graph.number(0.0))]
+    for operand in operands:
         view = lowering.number(operand)
         view = view.expand((1,) * (2 - len(view.shape)) + view.shape)
         rows, columns = view.shape
-        parts.append((placeholder.narrow(0, row, rows).narrow(1, column, columns), view))
+        regions.append((placeholder.narrow(0, row, rows).narrow(1, column, columns), view))
         row, column = row + rows, column + columns
-    return lowering.graph.write_regions(out.shape, parts)
+    return lowering.graph.write_regions(out.shape, regions)
 
 
-def _placed(lowering: Lowering, shape: Sequence[int], region: Any, value: View, fill: View) -> View:
-    """A filled tensor with a value written to one region."""
+def _with_region(
+    lowering: Lowering, shape: Sequence[int], region: Any, value: View, fill: View
+) -> View:
+    """A tensor ``fill`` with ``value`` written to one region."""
     placeholder = lowering.graph.placeholder(shape)
     return lowering.graph.write_regions(shape, [(placeholder, fill), (region(placeholder), value)])
 
 
-def _cut(view: View, dim: int, start: int | None, end: int | None, step: int) -> View:
+def _slice(view: View, dim: int, start: int | None, end: int | None, step: int) -> View:
     """view[..., start:end:step, ...] along one axis."""
     size = view.shape[dim % len(view.shape)]
     chosen = range(size)[slice(start, end, step)]
@@ -74,8 +76,8 @@ def _slice_backward(
     step: int,
 ) -> View:
     zero = lowering.graph.number(0.0)
-    return _placed(
-        lowering, shape, lambda b: _cut(b, dim, start, end, step), lowering.number(g), zero
+    return _with_region(
+        lowering, shape, lambda b: _slice(b, dim, start, end, step), lowering.number(g), zero
     )
 
 
@@ -85,8 +87,12 @@ def _slice_scatter(
     start: int | None = None, end: int | None = None, step: int = 1,
 ) -> View:  # fmt: skip
     view = lowering.number(x)
-    return _placed(
-        lowering, view.shape, lambda b: _cut(b, dim, start, end, step), lowering.number(value), view
+    return _with_region(
+        lowering,
+        view.shape,
+        lambda b: _slice(b, dim, start, end, step),
+        lowering.number(value),
+        view,
     )
 
 
@@ -95,7 +101,7 @@ def _select_backward(
     lowering: Lowering, out: Any, g: Operand, shape: Sequence[int], dim: int, index: int
 ) -> View:
     zero, index = lowering.graph.number(0.0), index % shape[dim]
-    return _placed(lowering, shape, lambda b: b.select(dim, index), lowering.number(g), zero)
+    return _with_region(lowering, shape, lambda b: b.select(dim, index), lowering.number(g), zero)
 
 
 @rule(aten.select_scatter.default)
@@ -104,7 +110,7 @@ def _select_scatter(
 ) -> View:
     view = lowering.number(x)
     index %= view.shape[dim]
-    return _placed(
+    return _with_region(
         lowering, view.shape, lambda b: b.select(dim, index), lowering.number(value), view
     )
 
@@ -124,7 +130,7 @@ def _diagonal_backward(
         first = int(like.storage_offset())
         return View(placeholder.graph, placeholder.node, first, tuple(like.shape), strides_of(like))
 
-    return _placed(lowering, shape, region, lowering.number(g), lowering.graph.number(0.0))
+    return _with_region(lowering, shape, region, lowering.number(g), lowering.graph.number(0.0))
 
 
 @rule(aten.diag_embed.default)
@@ -150,7 +156,7 @@ def _pad(lowering: Lowering, out: Tensor, x: Operand, pad: Sequence[int], value:
             placeholder = placeholder.narrow(dim, start, view.shape[dim])
         return placeholder
 
-    return _placed(lowering, shape, region, view, lowering.graph.number(float(value)))
+    return _with_region(lowering, shape, region, view, lowering.graph.number(float(value)))
 
 
 @rule(aten.repeat.default)

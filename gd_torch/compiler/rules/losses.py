@@ -1,4 +1,4 @@
-"""Rules of loss functions that torch computes as one operation."""
+"""Rules of loss functions that are one aten operation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gd_torch.compiler.rules.axes import axis_indices
 from gd_torch.compiler.views import View
 
 NONE, MEAN, SUM = 0, 1, 2
-"""How torch numbers the reductions of a loss."""
+"""Torch's codes for the reduction of a loss."""
 
 
 def reduce_loss(view: View, reduction: int) -> View:
-    """The loss over all entries."""
+    """Apply the reduction to the losses of all entries."""
     if reduction == NONE:
         return view
     return view.mean() if reduction == MEAN else view.sum()
 
 
 def entry_gradients(lowering: Lowering, g: Operand, like: View, reduction: int) -> View:
-    """The partial along each entry of a reduced loss."""
+    """The gradient with respect to the loss of each entry, from that of the reduced loss."""
     grad = lowering.number(g)
     if reduction == MEAN:
         grad = grad / float(math.prod(like.shape))
@@ -140,7 +140,7 @@ def _soft_margin_backward(
 
 
 def _target_mask(lowering: Lowering, shape: tuple[int, ...], target: Tensor) -> View:
-    """Where the class axis (the last) is the target's class, as a mask."""
+    """Mask of the entries whose index along the last axis is the target class."""
     index = axis_indices(lowering.graph, shape, len(shape) - 1)
     return lowering.number(target).unsqueeze(-1).expand(shape).equals(index)
 
@@ -148,7 +148,7 @@ def _target_mask(lowering: Lowering, shape: tuple[int, ...], target: Tensor) -> 
 def _row_weights(
     lowering: Lowering, classes: int, target: Tensor, weight: Operand | None, ignore: int
 ) -> tuple[View, View]:
-    """The weight of each row, that of its target or 0 where it is ignored, and their sum."""
+    """The class weight of each row's target, 0 if it is ignored, and the sum over rows."""
     if isinstance(weight, Tensor):
         one = lowering.values(weight)
     else:

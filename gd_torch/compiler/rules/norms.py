@@ -10,7 +10,7 @@ from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.lowering import Lowering
 from gd_torch.compiler.registry import Operand, aten, rule
 from gd_torch.compiler.rules.axes import Dims, reduced_axes, reduced_count, squeeze_reduced
-from gd_torch.compiler.rules.reductions import extreme
+from gd_torch.compiler.rules.reductions import extremum
 from gd_torch.compiler.views import View
 
 
@@ -22,9 +22,9 @@ def _vector_norm(
     view = lowering.number(x).apply("abs")
     over = reduced_axes(dim, len(view.shape))
     if ord == math.inf:
-        return extreme(view, "max", over, keepdim)
+        return extremum(view, "max", over, keepdim)
     if ord == -math.inf:
-        return extreme(view, "min", over, keepdim)
+        return extremum(view, "min", over, keepdim)
     if ord == 0:
         return view.apply("ne", 0.0).where(1.0, 0.0).sum(over, keepdim)
     if ord == 1:
@@ -52,7 +52,7 @@ def _dist(lowering: Lowering, out: Any, a: Operand, b: Operand, p: float = 2) ->
 
 
 def variance(view: View, dims: list[int], correction: float, keepdim: bool) -> tuple[View, View]:
-    """The variance and the mean (axes kept) along axes."""
+    """The variance along axes, and the mean with these axes of length 1."""
     mean = view.mean(dims, True)
     centred = view - mean
     total = (centred * centred).sum(dims, keepdim)

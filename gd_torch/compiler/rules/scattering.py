@@ -27,10 +27,10 @@ from gd_torch.compiler.views import View
 def scatter_entries(
     lowering: Lowering, view: View, operation: str, values: View, choose: Any
 ) -> View:
-    """A copy of ``view`` with values written or added at the entries that ``choose`` picks."""
+    """A copy of ``view`` with values written or added at the entries that ``choose`` selects."""
     placeholder = lowering.graph.placeholder(view.shape)
-    everything = torch.arange(math.prod(view.shape)).reshape(view.shape)
-    table = choose(everything)
+    all_ids = torch.arange(math.prod(view.shape)).reshape(view.shape)
+    table = choose(all_ids)
     return lowering.graph.write_regions(
         view.shape, [(placeholder, view)], scatter=(operation, values.expand(table.shape), table)
     )
@@ -48,11 +48,11 @@ def _scatter_add(
     if same and view.shape[dim] <= MAX_COMPARED_ENTRIES:
         return view + add_at_index(lowering, grad, dim, at, view.shape[dim])
     constant = lowering.values(index)
-    cut = grad
+    source = grad
     for d, size in enumerate(constant.shape):
-        cut = cut.narrow(d, 0, size)
+        source = source.narrow(d, 0, size)
     return scatter_entries(
-        lowering, view, "scatter_add", cut, lambda entry_ids: entry_ids.gather(dim, constant)
+        lowering, view, "scatter_add", source, lambda entry_ids: entry_ids.gather(dim, constant)
     )
 
 
@@ -136,8 +136,8 @@ def _masked_scatter(
 ) -> View:
     constant, values = lowering.values(mask), as_node_view(lowering, source)
     view = lowering.number(x)
-    everything = torch.arange(math.prod(view.shape)).reshape(view.shape)
-    table = everything.masked_select(constant.expand(view.shape))
+    all_ids = torch.arange(math.prod(view.shape)).reshape(view.shape)
+    table = all_ids.masked_select(constant.expand(view.shape))
     chosen = lowering.graph.gather(values, entry_ids_of(values).reshape(-1)[: len(table)])
     return scatter_entries(lowering, view, "scatter", chosen, lambda entry_ids: table)
 
@@ -168,9 +168,9 @@ def _index_put(
     accumulate: bool = False, *rest: Any,
 ) -> View:  # fmt: skip
     view, values = lowering.number(x), lowering.number(value)
-    pick = single_index_per_row(lowering, view.shape, where)
-    if pick is not None:
-        dim, index = pick
+    single_index = single_index_per_row(lowering, view.shape, where)
+    if single_index is not None:
+        dim, index = single_index
         at = lowering.number(index).unsqueeze(dim)
         values = values.expand((view.shape[1 - dim],)).unsqueeze(dim)
         if accumulate:

@@ -1,4 +1,4 @@
-"""What is recorded of functions, methods, classes and modules: the state that their code names."""
+"""Fingerprints of functions, methods, classes and modules: the state that their code names."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from gd_torch.compiler.side_effects.memory_checksum import Identity
 from gd_torch.compiler.side_effects.state_walk import NamedAttributes, Token, Walk
 
 IMPLICIT = frozenset(["forward", "backward", "setup_context", "jvp", "vmap"])
-"""Methods that torch calls without their being named."""
+"""Methods that torch calls although the user's code does not name them."""
 
 CONSTRUCTORS = frozenset(("__init__", "__new__", "__post_init__"))
 UNREAD = CONSTRUCTORS | {"__repr__", "__str__", "__del__", "__reduce__", "__getstate__"}
-"""Special methods that an evaluation does not call on an object that exists already."""
+"""Special methods that an evaluation does not call on an existing object."""
 
 TORCH_MODULE = "torch.nn.modules.module.Module"
 PLAIN_BASES = frozenset(
     ("builtins.object", "abc.ABC", "typing.Generic", "typing.Protocol", TORCH_MODULE)
 )
-"""Library base classes whose own attributes begin with an underscore or are named below."""
+"""Library base classes that read only attributes with a leading underscore or listed below."""
 
 ALWAYS_FOLLOWED = frozenset(("training",))
-"""Attributes that the library's base classes read."""
+"""Attributes read by the library's base classes."""
 
 
 def function_token(walk: Walk, function: Any, index: int) -> Token:
@@ -121,7 +121,7 @@ def method_token(walk: Walk, method: Any, index: int) -> Token:
 
 
 def builtin_token(walk: Walk, function: Any, index: int) -> Token:
-    """A function written in C, with the object that it is bound to, if it is."""
+    """A function written in C, with the object that it is bound to, if any."""
     owner = getattr(function, "__self__", None)
     module = getattr(function, "__module__", None)
     if type(owner) is ModuleType or owner is None:
@@ -136,7 +136,7 @@ def builtin_token(walk: Walk, function: Any, index: int) -> Token:
 
 
 def module_token(walk: Walk, module: Any, index: int) -> Token:
-    """A module: of a user's module the attributes that code names, of a library none."""
+    """A module: the attributes named in code for a user's module, none for a library."""
     name = _module_name(module)
     walk.hide(hidden_names.of_module(name))
     if not is_library_module(name):
@@ -146,13 +146,13 @@ def module_token(walk: Walk, module: Any, index: int) -> Token:
 
 
 def class_token(walk: Walk, cls: Any, index: int) -> Token:
-    """A class that code names, and so may call."""
+    """A class named in code, which may therefore be instantiated."""
     follow_class(walk, cls, index, constructed=True)
     return ("class", cls.__qualname__, Identity(cls))
 
 
 def follow_class(walk: Walk, cls: type, index: int, constructed: bool = False) -> None:
-    """Follow the attributes and methods of a class and its bases that code names."""
+    """Follow the attributes and methods of a class and its bases that are named in code."""
     for base in type.__dict__["__mro__"].__get__(cls):
         module = _module_name(base)
         if is_library_module(module):
@@ -170,7 +170,7 @@ def follow_class(walk: Walk, cls: type, index: int, constructed: bool = False) -
 
 
 def _special(attributes: Any) -> set[str]:
-    """The special methods of a class, and those that torch calls."""
+    """The special methods of a class, and the methods called by torch."""
     return {
         name
         for name, value in attributes.items()
@@ -179,7 +179,7 @@ def _special(attributes: Any) -> set[str]:
 
 
 def _readable(attributes: Any) -> Any:
-    """The attributes of a class other than its slots and Python's own entries."""
+    """A function that returns the attributes of a class, without slots and Python's own entries."""
     own = ("__dict__", "__weakref__", "__module__", "__doc__", "__annotations__", "__slots__")
     return lambda: {
         name: value
@@ -189,13 +189,13 @@ def _readable(attributes: Any) -> Any:
 
 
 class Layout:
-    """Where the objects of a class keep their attributes, worked out once per class.
+    """The storage of attributes in the instances of a class.
 
     Attributes:
-        user: whether the class is a user's.
-        named_only: whether all code that reads the attributes is the user's.
-        torch_module: whether the class is one of torch's modules, whose methods read all attributes
-            that begin with an underscore.
+        user: whether the class is defined by the user.
+        named_only: whether only user code reads the attributes.
+        torch_module: whether the class derives from torch's module class, whose methods read all
+            attributes that begin with an underscore.
         members: the slots, by name.
     """
 

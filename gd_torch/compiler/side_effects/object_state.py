@@ -1,4 +1,4 @@
-"""What is recorded of objects: tensors, arrays, containers, iterators, instances and the rest."""
+"""Fingerprints of tensors, arrays, containers, iterators, instances and other objects."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from gd_torch.compiler.side_effects.state_walk import (
 )
 
 _layouts: dict[int, tuple[type, Layout]] = {}
-_CACHE_LIMIT = 4096
+MAX_CACHED_CLASSES = 4096
 NUMBERS = frozenset((int, float, bool))
 MIN_CHECKSUM_ITEMS, MAX_CHECKSUM_ITEMS = 64, 1_000_000
-"""Lists of so many numbers are recorded by one checksum. 20 ns a number."""
+"""Lengths of lists of numbers for which one checksum is computed (20 ns per number)."""
 
 
 def layout_of(cls: type) -> Layout:
-    """The layout of a class, worked out once; the class is kept, so that its id stays its own."""
+    """The cached layout of a class; the class is referenced, so that its id is not reused."""
     known = _layouts.get(id(cls))
     if known is None:
-        if len(_layouts) >= _CACHE_LIMIT:
+        if len(_layouts) >= MAX_CACHED_CLASSES:
             _layouts.clear()
         known = _layouts[id(cls)] = (cls, Layout(cls))
     return known[1]
 
 
 def instance_token(walk: Walk, thing: Any, index: int) -> Token:
-    """An object of a class written in Python; one written in C by type and identity only."""
+    """An instance: its attributes, or only type and identity if its class is written in C."""
     cls = type(thing)
     layout = layout_of(cls)
     if layout.user:
@@ -108,7 +108,7 @@ def _is_plain_tensor(cls: Any) -> bool:
 
 
 def sparse_state(walk: Walk, tensor: Any) -> Token:
-    """A sparse tensor: its parts."""
+    """A sparse tensor: its indices and values."""
     parts: tuple[Any, ...]
     if tensor.layout is torch.sparse_coo and tensor.is_coalesced():
         parts = (tensor.indices(), tensor.values())
@@ -122,7 +122,7 @@ def sparse_state(walk: Walk, tensor: Any) -> Token:
 
 
 def array_state(walk: Walk, array: Any, index: int) -> Token:
-    """A NumPy array; one of Python objects item by item."""
+    """A NumPy array; its items if they are Python objects."""
     identity = Identity(array)
     plain: Any = sys.modules["numpy"].ndarray
     if type(array) is not plain:
@@ -157,11 +157,11 @@ def _items(things: Iterable[object]) -> Iterable[tuple[tuple[str, object], objec
 
 
 def dict_state(walk: Walk, thing: Any, index: int) -> Token:
-    """A dict: its values, and its keys where they are no plain values."""
+    """A dict: its values, and its keys unless they are plain values."""
     items = OrderedDict.items if type(thing) is OrderedDict else dict.items
     try:
         pairs = list(itertools.islice(items(thing), MAX_OBJECTS + 1))
-    except RuntimeError:  # changed meanwhile by another thread
+    except RuntimeError:  # modified by another thread
         pairs, walk.complete = [], False
     plain = [(("[]", key), value) for key, value in pairs if type(key) in SCALARS]
     walk.push_all(plain, index)
@@ -207,7 +207,7 @@ def iterator_state(walk: Walk, iterator: Any, index: int) -> Token:
 
 
 def generator_state(walk: Walk, generator: Any, index: int) -> Token:
-    """A Python generator: where it stands, and its local variables."""
+    """A Python generator: its position and its local variables."""
     frame = generator.gi_frame
     if frame is None:
         return ("iterator", "finished")

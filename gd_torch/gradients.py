@@ -12,21 +12,24 @@ from gd_torch.validation import Number, as_weights, check_scalar
 
 
 def partials(objective: Objective) -> Callable[..., Weights]:
-    """The partials of an objective as a function of the same weights.
+    """Return the function that computes the partials of an objective by autograd.
 
-    Each weight's partial is taken with all other weights held constant, all at the same point.
+    All partials are taken at the same point, each with the other weights held constant.
 
     Args:
         objective: a torch function of the weights that returns one scalar of shape ().
 
     Returns:
         ``f(*weights)`` -> one detached tensor per weight, of that weight's shape, dtype and device.
-        A weight is a floating tensor or a Python float (taken as float64). A weight that the
-        objective does not use has the partial zero.
+        A weight is a floating-point tensor of any shape or a Python float (converted to float64).
+        The partial of a weight that the objective does not use is zero. The arguments of ``f`` are
+        not modified.
 
     Raises:
-        TypeError, ValueError: from ``f``, when a weight is not floating, or the objective does not
-            return one real scalar that depends on a weight through torch operations.
+        TypeError: from ``f``: a weight is not floating-point, or the objective does not return a
+            real floating-point tensor.
+        ValueError: from ``f``: the value is not of shape (), or does not depend on a weight
+            through torch operations.
 
     >>> from gd_torch import bowl
     >>> partials(bowl)(-8.0, 7.0)
@@ -37,7 +40,14 @@ def partials(objective: Objective) -> Callable[..., Weights]:
 
 
 def value_and_partials(objective: Objective) -> Callable[..., tuple[Tensor, Weights]]:
-    """Like :func:`partials`, with the objective's value before them: ``f(*weights)`` -> (y, dy).
+    """Return the function that computes the value and the partials of an objective.
+
+    Args:
+        objective: as for :func:`partials`.
+
+    Returns:
+        ``f(*weights)`` -> (value of shape (), partials), with the partials and errors of
+        :func:`partials`.
 
     >>> from gd_torch import bowl
     >>> value_and_partials(bowl)(-8.0, 7.0)[0]
@@ -51,10 +61,13 @@ def value_and_partials(objective: Objective) -> Callable[..., tuple[Tensor, Weig
 
 
 def evaluate(objective: Objective, weights: Weights) -> tuple[Tensor, Weights]:
-    """One forward and one backward pass; neither value nor partials keep the graph alive.
+    """Run one forward and one backward pass; value and partials are detached from the graph.
 
-    The objective is given copies of the weights: one that edits its arguments in place changes
-    nothing but what it computes itself.
+    The objective receives copies of the weights, so that in-place edits of its arguments do not
+    modify ``weights``.
+
+    Raises:
+        TypeError, ValueError: as :func:`partials`.
     """
     if not torch.is_grad_enabled():
         with torch.enable_grad():
@@ -65,7 +78,7 @@ def evaluate(objective: Objective, weights: Weights) -> tuple[Tensor, Weights]:
     if not value.requires_grad:
         raise ValueError(
             "`objective` must depend on a weight through torch operations: its value has no "
-            "gradient (detached, turned into a number, or constant?)"
+            "gradient (detached, converted to a Python number, or constant?)"
         )
     partials = torch.autograd.grad(value, leaves, allow_unused=True)
     for d in partials:

@@ -11,26 +11,29 @@ import torch
 from torch import Tensor
 
 from gd_torch.typing import Objective, Weights
-from gd_torch.validation import check_held, check_number, check_scalar
+from gd_torch.validation import check_dense_real, check_number, check_scalar
 
-CHUNK = 1 << 14
-"""Points evaluated at once; the memory needed is this times what one evaluation needs."""
+CHUNK_POINTS = 1 << 14
+"""Points per batched evaluation; memory use grows with it."""
 
-YEAR = 365.25 * 86400
+SEQUENTIAL_CHUNK_POINTS = 64
+"""Points per chunk for an objective that is evaluated one point at a time."""
+
+YEAR_SECONDS = 365.25 * 86400
 """Seconds in a Julian year."""
 
-MOST_KEPT = 10**8
-"""Points that ``keep="all"`` holds at most (0.8 GB of values in float64)."""
+MAX_STORED_POINTS = 10**8
+"""Largest grid for ``keep="all"``, in points (0.8 GB of values in float64)."""
 
 
-class Lowest(NamedTuple):
-    """What :func:`brute_force` found.
+class GridResult(NamedTuple):
+    """The result of :func:`brute_force`.
 
     Attributes:
-        weights: one tensor per axis: the lowest point, shape (); with ``keep="all"`` every point
-            of the grid, shape (len(axis 1), len(axis 2), ...).
-        value: the objective there, of the same shape.
-        evaluations: how many points were evaluated.
+        weights: one tensor per axis: the coordinates of the lowest point, shape (); with
+            ``keep="all"`` those of every grid point, shape (len(axis 1), len(axis 2), ...).
+        value: the objective at these points, of the same shape.
+        evaluations: number of points evaluated.
     """
 
     weights: Weights
@@ -38,12 +41,12 @@ class Lowest(NamedTuple):
     evaluations: int
 
 
-class Cost(NamedTuple):
-    """What a grid search would take.
+class GridCost(NamedTuple):
+    """The estimated cost of a grid search.
 
     Attributes:
-        evaluations: the number of points of the grid, exact.
-        per_second: the speed just measured, evaluations a second.
+        evaluations: number of grid points, exact.
+        per_second: measured evaluations per second.
     """
 
     evaluations: int
@@ -57,7 +60,7 @@ class Cost(NamedTuple):
     @property
     def years(self) -> float:
         """The estimated time in years of 365.25 days."""
-        return self.seconds / YEAR
+        return self.seconds / YEAR_SECONDS
 
 
 def brute_force(
@@ -65,25 +68,25 @@ def brute_force(
     *axes: Tensor,
     keep: Literal["lowest", "all"] = "lowest",
     time_limit: float = 3600.0,
-) -> Lowest:
+) -> GridResult:
     """Evaluate ``objective`` on the product of ``axes`` and take the lowest value.
 
-    The grid is walked in chunks of 16 384 points, the last axis fastest, so that memory stays
-    bounded; among equal values the first point wins, and NaN never does. An objective that cannot
-    be evaluated many points at a time (a Python branch on a weight) is evaluated one by one.
+    The grid is evaluated in chunks of 16 384 points, the last axis fastest, so memory use is
+    bounded. Of equal values the first point is returned; NaN is ignored. An objective that
+    ``torch.func.vmap`` cannot batch (a Python branch on a weight) is evaluated point by point.
 
     Args:
         objective: a torch function of one scalar weight per axis that returns one scalar.
-        axes: one floating tensor of shape (k,) per weight, the values to try.
-        keep: "lowest" returns one point, "all" every point and value (1e8 points at most).
-        time_limit: seconds; a grid that would take longer is refused before it starts.
+        axes: one floating-point tensor of shape (k,) per weight: the values to try.
+        keep: "lowest" returns one point, "all" every point and value (at most 1e8 points).
+        time_limit: seconds, positive; a grid estimated to take longer is refused.
 
     Returns:
-        :class:`Lowest`, which unpacks as ``weights, value, evaluations``.
+        :class:`GridResult`, which unpacks as ``weights, value, evaluations``.
 
     Raises:
-        ValueError, TypeError: bad axes, an objective that is not scalar or NaN everywhere, or a
-            grid that cannot finish within ``time_limit``, with its size and the years it needs.
+        ValueError, TypeError: an argument breaks a rule above, the objective is not scalar or is
+            NaN at every point, or the estimated time exceeds ``time_limit``.
 
     >>> from gd_torch import curve
     >>> weights, value, evaluations = brute_force(curve, torch.linspace(-1, 2, 301).double())
@@ -94,9 +97,9 @@ def brute_force(
         raise ValueError(f"`keep` must be 'lowest' or 'all', got {keep!r}")
     check_number("time_limit", time_limit, above=0.0)
     cost = search_cost(objective, *axes)
-    if keep == "all" and cost.evaluations > MOST_KEPT:
+    if keep == "all" and cost.evaluations > MAX_STORED_POINTS:
         raise ValueError(
-            f"`keep='all'` holds at most {MOST_KEPT:.0e} points, the grid has "
+            f"`keep='all'` stores at most {MAX_STORED_POINTS:.0e} points, the grid has "
             f"{cost.evaluations:.4g}"
         )
     if cost.seconds > time_limit:
@@ -108,14 +111,20 @@ def brute_force(
     if keep == "all":
         values = torch.cat([value for _, value in _chunks(objective, axes)])
         shape = tuple(len(axis) for axis in axes)
-        return Lowest(torch.meshgrid(*axes, indexing="ij"), values.reshape(shape), cost.evaluations)
+        return GridResult(
+            torch.meshgrid(*axes, indexing="ij"), values.reshape(shape), cost.evaluations
+        )
     return _lowest(objective, axes, cost.evaluations)
 
 
-def search_cost(objective: Objective, *axes: Tensor) -> Cost:
-    """Count a grid's points and measure the speed of evaluating them, without walking the grid.
+def search_cost(objective: Objective, *axes: Tensor) -> GridCost:
+    """Count a grid's points and time the evaluation of one chunk.
 
-    Args, Raises: as :func:`brute_force`.
+    Args:
+        objective, axes: as for :func:`brute_force`.
+
+    Raises:
+        ValueError, TypeError: as for :func:`brute_force`, except for ``time_limit``.
 
     >>> from gd_torch import curve
     >>> search_cost(curve, torch.linspace(0, 1, 100)).evaluations
@@ -123,21 +132,22 @@ def search_cost(objective: Objective, *axes: Tensor) -> Cost:
     """
     for axis in axes or (None,):
         if not isinstance(axis, Tensor) or not axis.is_floating_point():
-            raise TypeError(f"`axes` must be floating tensors, one per weight, got {axis!r:.60}")
+            raise TypeError(
+                f"`axes` must be floating-point tensors, one per weight, got {axis!r:.60}"
+            )
         if axis.dim() != 1 or axis.numel() == 0:
             raise ValueError(f"every axis must have shape (k,), k >= 1, got {tuple(axis.shape)}")
-        check_held("axes", axis)
-    walk = _chunks(objective, axes)
-    points, _ = next(walk)  # the first chunk warms up and validates the objective
-    walk = _chunks(objective, axes)
-    begin = time.perf_counter()
-    next(walk)
-    seconds = max(time.perf_counter() - begin, 1e-9)
-    return Cost(math.prod(len(axis) for axis in axes), len(points[0]) / seconds)
+        check_dense_real("axes", axis)
+    points, _ = next(_chunks(objective, axes))  # warm-up; also validates the objective
+    chunks = _chunks(objective, axes)
+    start = time.perf_counter()
+    next(chunks)
+    seconds = max(time.perf_counter() - start, 1e-9)
+    return GridCost(math.prod(len(axis) for axis in axes), len(points[0]) / seconds)
 
 
-def _lowest(objective: Objective, axes: tuple[Tensor, ...], evaluations: int) -> Lowest:
-    """Walk the grid and keep the first of the lowest points."""
+def _lowest(objective: Objective, axes: tuple[Tensor, ...], evaluations: int) -> GridResult:
+    """Evaluate the grid and return the first of its lowest points."""
     best: tuple[Weights, Tensor] | None = None
     for points, values in _chunks(objective, axes):
         i = values.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf).argmin()
@@ -145,38 +155,46 @@ def _lowest(objective: Objective, axes: tuple[Tensor, ...], evaluations: int) ->
             best = tuple(w[i] for w in points), values[i]
     if best is None:
         raise ValueError(f"`objective` is NaN at all {evaluations} points of the grid")
-    return Lowest(*best, evaluations)
+    return GridResult(*best, evaluations)
 
 
 def _chunks(objective: Objective, axes: tuple[Tensor, ...]) -> Iterator[tuple[Weights, Tensor]]:
-    """Yield (points, values) chunk by chunk: one tensor of shape (chunk,) per axis, and one."""
-    evaluate, chunk = _many_at_once(objective, tuple(axis[0] for axis in axes))
+    """Yield (points, values) per chunk: one tensor of shape (chunk,) per axis, and the values."""
+    evaluate, chunk = _batched(objective, tuple(axis[0] for axis in axes))
     evaluations = math.prod(len(axis) for axis in axes)
     for start in range(0, evaluations, chunk):
         stop = min(start + chunk, evaluations)
-        place = torch.arange(start, stop, device=axes[0].device)  # (chunk,)
+        index = torch.arange(start, stop, device=axes[0].device)  # (chunk,), in the flattened grid
         points: list[Tensor] = []
         for axis in reversed(axes):
-            points.insert(0, axis[place % len(axis)])
-            place = place // len(axis)
+            points.insert(0, axis[index % len(axis)])
+            index = index // len(axis)
         with torch.no_grad():
             yield tuple(points), evaluate(*points)
 
 
-def _many_at_once(objective: Objective, point: Weights) -> tuple[Objective, int]:
-    """The objective over many points, by vmap where it allows that, and how many at once."""
+def _batched(objective: Objective, point: Weights) -> tuple[Objective, int]:
+    """The objective over a batch of points, by vmap if possible, and the points per chunk."""
     check_scalar(objective(*point))
-    many: Objective = torch.func.vmap(objective)
+    batched: Objective = torch.func.vmap(objective)
     try:
-        many(*(w.expand(2) for w in point))
-    except RuntimeError:  # what vmap raises for a Python branch on a weight, .item(), randomness
-        return lambda *columns: torch.stack([objective(*w) for w in zip(*columns, strict=True)]), 64
-    return many, CHUNK
+        batched(*(w.expand(2) for w in point))
+    except RuntimeError:  # raised by vmap for a Python branch on a weight, .item(), randomness
+        return (
+            lambda *columns: torch.stack([objective(*w) for w in zip(*columns, strict=True)]),
+            SEQUENTIAL_CHUNK_POINTS,
+        )
+    return batched, CHUNK_POINTS
 
 
-def _duration(cost: Cost) -> str:
-    """The estimated time in the unit a person would use."""
-    for unit, seconds in (("years", YEAR), ("days", 86400), ("hours", 3600), ("minutes", 60)):
+def _duration(cost: GridCost) -> str:
+    """The estimated time, in a readable unit."""
+    for unit, seconds in (
+        ("years", YEAR_SECONDS),
+        ("days", 86400),
+        ("hours", 3600),
+        ("minutes", 60),
+    ):
         if cost.seconds >= 2 * seconds:
             return f"{cost.seconds / seconds:.2g} {unit}"
     return f"{cost.seconds:.2g} seconds"

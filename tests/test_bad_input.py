@@ -142,7 +142,7 @@ AT_ONCE = [
     table("field.csv", "field larger than field limit"),
     table("quote.csv", "unexpected end of data"),
     table("one_class.csv", "a single class, 'x'"),
-    table("ids.csv", "column 'kind' holds more than 1000 classes"),
+    table("ids.csv", "column 'kind' has more than 1000 classes"),
     table("twice.csv", "must name every column once"),
     table("nameless.csv", "must name every column once"),
     table("target_alone.csv", "no feature column"),

@@ -113,8 +113,12 @@ def test_a_float_joins_the_dtype_of_the_tensor_beside_it():
         (lambda _w: None, TypeError, "must return a tensor, got NoneType"),
         (lambda w: w.detach(), ValueError, "must depend on a weight through torch operations"),
         (lambda _w: torch.tensor(1.0), ValueError, "must depend on a weight"),
-        (lambda w: (w > 0).long(), TypeError, "real floating scalar, got torch.int64"),
-        (lambda w: torch.complex(w, w), TypeError, "real floating scalar, got torch.complex128"),
+        (lambda w: (w > 0).long(), TypeError, "real floating-point scalar, got torch.int64"),
+        (
+            lambda w: torch.complex(w, w),
+            TypeError,
+            "real floating-point scalar, got torch.complex128",
+        ),
     ],
 )
 def test_unusable_objectives_are_refused(objective, error, words):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gd_torch import bowl, brute_force, curve
-from gd_torch.grid_search import CHUNK, Cost, _duration, search_cost
+from gd_torch.grid_search import CHUNK_POINTS, GridCost, _duration, search_cost
 
 
 def axis(low, high, points):
@@ -24,11 +24,11 @@ def test_the_lowest_point_of_a_plane():
 
 def test_chunks_cover_the_whole_grid():
     """A grid of several chunks and a rest gives what one evaluation of all gives."""
-    w = axis(-2, 2, 3 * CHUNK + 17)
+    w = axis(-2, 2, 3 * CHUNK_POINTS + 17)
     weights, value, _ = brute_force(curve, w)
     i = curve(w).argmin()
     assert weights[0] == w[i] and value == curve(w)[i]
-    last = axis(5, -5, 2 * CHUNK + 1)
+    last = axis(5, -5, 2 * CHUNK_POINTS + 1)
     assert brute_force(lambda w: w, last).weights[0].item() == -5
 
 
@@ -36,7 +36,9 @@ def test_among_equal_values_the_first_wins():
     """Within a chunk and over chunks; the last axis runs fastest."""
     found = brute_force(lambda a, b: (a + b) * 0, axis(1, 2, 300), axis(3, 4, 300))
     assert [w.item() for w in found.weights] == [1, 3]
-    steps = brute_force(lambda w: w.floor().abs(), torch.arange(4 * CHUNK).double() / CHUNK - 2)
+    steps = brute_force(
+        lambda w: w.floor().abs(), torch.arange(4 * CHUNK_POINTS).double() / CHUNK_POINTS - 2
+    )
     assert steps.weights[0].item() == 0
 
 
@@ -82,7 +84,7 @@ def test_the_grid_of_14_weights_is_refused_with_its_cost():
 )  # fmt: skip
 def test_durations_are_told_in_the_unit_a_person_would_use(seconds, told):
     """Neither 0.014 hours nor 86 400 seconds."""
-    assert _duration(Cost(evaluations=1000, per_second=1000 / seconds)) == told
+    assert _duration(GridCost(evaluations=1000, per_second=1000 / seconds)) == told
 
 
 def test_the_time_limit_is_the_callers():
@@ -105,15 +107,15 @@ def test_memory_is_bounded_by_the_chunk():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.evaluations == 4_000_000 and peak < 2**20
-    assert len(seen) > 4_000_000 / CHUNK
+    assert len(seen) > 4_000_000 / CHUNK_POINTS
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ((), TypeError, "floating tensors, one per weight"),
-        ((torch.arange(3),), TypeError, "floating tensors"),
-        (([0.0, 1.0],), TypeError, "floating tensors"),
+        ((), TypeError, "floating-point tensors, one per weight"),
+        ((torch.arange(3),), TypeError, "floating-point tensors"),
+        (([0.0, 1.0],), TypeError, "floating-point tensors"),
         ((torch.ones(2, 2),), ValueError, r"shape \(k,\), k >= 1, got \(2, 2\)"),
         ((torch.ones(0),), ValueError, r"got \(0,\)"),
     ],
@@ -130,7 +132,7 @@ def test_unusable_options_are_refused():
         brute_force(curve, axis(0, 1, 3), keep="best")
     with pytest.raises(ValueError, match="`time_limit` must be positive and finite, got nan"):
         brute_force(curve, axis(0, 1, 3), time_limit=math.nan)
-    with pytest.raises(ValueError, match=r"holds at most 1e\+08 points, the grid has 1e\+09"):
+    with pytest.raises(ValueError, match=r"stores at most 1e\+08 points, the grid has 1e\+09"):
         brute_force(lambda a, b, c: a + b + c, *[axis(0, 1, 1000)] * 3, keep="all")
     with pytest.raises(ValueError, match=r"one scalar of shape \(\), got \(2,\)"):
         brute_force(lambda w: torch.stack([w, w]), axis(0, 1, 3))

@@ -13,7 +13,7 @@ from gd_torch.checking.judge import Case, judge
 from gd_torch.checking.points import copies, moved_points, point_at
 from gd_torch.checking.report import PartialsReport, Result
 from gd_torch.typing import Objective, Weights
-from gd_torch.validation import Number, as_weights, check_number, check_scalar, check_whole
+from gd_torch.validation import Number, as_weights, check_integer, check_number, check_scalar
 
 _DRAWS = 40  # calls that must agree where the objective draws random numbers
 _RTOL = {torch.float64: 1e-7, torch.float32: 2e-4}
@@ -63,8 +63,8 @@ def check_partials(
     ('wrong', 'wrong_exponent')
     """
     weights = _checked(at)
-    check_whole("points", points, 1)
-    if check_whole("seed", seed, 0) >= 2**63:
+    check_integer("points", points, 1)
+    if check_integer("seed", seed, 0) >= 2**63:
         raise ValueError(f"`seed` must be below 2**63, got {seed}")
     if rtol is None:
         rtol = _RTOL.get(weights[0].dtype, 5e-2)

@@ -1,6 +1,6 @@
-"""An objective as C code, compiled and loaded; the only package with private torch names."""
+"""Compile objectives to C: the only package that uses private names of torch."""
 
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.program import Ends, Program, Record, Result
+from gd_torch.compiler.program import Program, RecordBuffer, RunEnds, RunResult
 
-__all__ = ["Ends", "Program", "Record", "Result", "Unsupported"]
+__all__ = ["Program", "RecordBuffer", "RunEnds", "RunResult", "Unsupported"]

@@ -1,10 +1,10 @@
-"""Large products, computed in blocks of sums that fit the registers.
+"""C text of large matrix products, computed in blocks of sums that fit in registers.
 
 A "dot" whose result has rows (:meth:`BlockedProduct._sums_of_block`) adds many products for each
 row; a block is some entries times some vectors of rows. A "dot" over rows
 (:meth:`BlockedProduct._row_sums_of_block`) has many sums; a block is some pairs of entries.
-Each factor of a block is read once. The order in which terms are added to a sum depends on none of
-the constants below.
+Each factor of a block is read once. The order of the terms of a sum, and so the result, does not
+depend on the constants below.
 """
 
 from __future__ import annotations
@@ -13,65 +13,65 @@ import math
 import re
 from collections.abc import Sequence
 
-from gd_torch.compiler.access import Access, Context
-from gd_torch.compiler.kernels import Placed
+from gd_torch.compiler.access import Access, LoopContext
+from gd_torch.compiler.kernels import ScheduledStatement
 
 MAX_SUMS = 12
-"""Sums that a block of a product holds in registers, at most."""
+"""Largest number of sums of a block."""
 
 BLOCK_TERMS = 64
-"""Terms of a long product that are added before the next block of entries, so that they are read
-from the nearest cache."""
+"""Terms of a long product added before the next block of entries; they stay in the L1 cache."""
 
 Offsets = tuple[tuple[str, int], ...]
-"""(loop, count): a block holds ``count`` indices of that loop, beginning with its own."""
+"""(loop, count): a block covers ``count`` indices of that loop, starting at its loop variable."""
 
 
 class BlockedProduct:
     """C text of one large product.
 
     Args:
-        placed: a "dot" with a row axis. access: of the program.
+        scheduled: a "dot" with a row axis.
+        access: of the program.
     """
 
-    def __init__(self, placed: Placed, access: Access) -> None:
-        self.placed, self.access = placed, access
-        self.sizes = placed.loop_sizes
+    def __init__(self, scheduled: ScheduledStatement, access: Access) -> None:
+        self.scheduled, self.access = scheduled, access
+        self.sizes = scheduled.loop_sizes
         self.names = [f"a{i}" for i in range(len(self.sizes))]
-        self.inner = [f"k{i}" for i in range(len(placed.inner))]
-        axes = 2 if placed.sums_rows else 1  # the last loops are cut into blocks
-        self.first_cut = max(0, len(self.sizes) - axes)
+        self.inner = [f"k{i}" for i in range(len(scheduled.inner))]
+        axes = 2 if scheduled.sums_rows else 1  # the last loops are divided into blocks
+        self.first_divided = max(0, len(self.sizes) - axes)
         self.lengths = self._lengths()
-        self.terms = placed.inner_sizes
-        self.cuts_terms = self._cuts_terms()
+        self.terms = scheduled.inner_sizes
+        self.divides_terms = self._divides_terms()
 
     def lines(self) -> list[str]:
-        """The whole product."""
+        """The lines of the product."""
         lines = [
             f"  for (int {name} = 0; {name} < {size}; {name}++) {{"
-            for name, size in zip(self.names, self.sizes[: self.first_cut], strict=False)
+            for name, size in zip(self.names, self.sizes[: self.first_divided], strict=False)
         ]
-        if not self.placed.sums_rows:
+        if not self.scheduled.sums_rows:
             lines.append(f"  for (int u = 0; u < U * H; u += {self._vectors()}) {{")
-        if self.cuts_terms:
+        if self.divides_terms:
             terms = self.terms[0]
             lines += [
                 f"  for (int k = 0; k < {terms}; k += {BLOCK_TERMS}) {{",
                 f"  const int end = k + {BLOCK_TERMS} < {terms} ? k + {BLOCK_TERMS} : {terms};",
             ]
-        opened = self.first_cut + (not self.placed.sums_rows) + self.cuts_terms
-        return [*lines, *self._blocks(self.first_cut, ()), *["  }"] * opened]
+        opened = self.first_divided + (not self.scheduled.sums_rows) + self.divides_terms
+        return [*lines, *self._blocks(self.first_divided, ()), *["  }"] * opened]
 
     def _blocks(self, loop: int, offsets: Offsets) -> list[str]:
-        """Loops over whole blocks of each axis that is cut, and over what is left of it."""
+        """Loops over the complete blocks of each divided axis, then over the remainder."""
         if loop == len(self.sizes):
-            over_rows = self.placed.sums_rows
+            over_rows = self.scheduled.sums_rows
             return self._row_sums_of_block(offsets) if over_rows else self._sums_of_block(offsets)
         name, size = self.names[loop], self.sizes[loop]
-        length = self.lengths[loop - self.first_cut]
-        whole = size // length * length
+        length = self.lengths[loop - self.first_divided]
+        complete = size // length * length
         lines = []
-        for first, end, step in ((0, whole, length), (whole, size, size - whole)):
+        for first, end, step in ((0, complete, length), (complete, size, size - complete)):
             if first < end:
                 lines += [
                     f"  for (int {name} = {first}; {name} < {end}; {name} += {step}) {{",
@@ -84,37 +84,39 @@ class BlockedProduct:
 
     def _tile(self) -> int:
         """Vectors of a tile."""
-        sizes, row_axis = self.placed.statement.sizes, self.placed.row_axis
+        sizes, row_axis = self.scheduled.statement.sizes, self.scheduled.row_axis
         return self.access.schedule.tiles.vectors(sizes[row_axis or 0])
 
     def _lengths(self) -> list[int]:
-        """How many indices of each axis that is cut a block has."""
-        if self.placed.sums_rows:
-            wanted = [3, 4] if len(self.sizes) > 1 else [8]
+        """Indices per block along each divided axis."""
+        if self.scheduled.sums_rows:
+            preferred = [3, 4] if len(self.sizes) > 1 else [8]
         else:
-            wanted = [3 if self._tile() % 4 == 0 else 6]
-        cut = self.sizes[self.first_cut :]
-        return [min(size, most) for size, most in zip(cut, wanted, strict=False)]
+            preferred = [3 if self._tile() % 4 == 0 else 6]
+        cut = self.sizes[self.first_divided :]
+        return [min(size, most) for size, most in zip(cut, preferred, strict=False)]
 
-    def _cuts_terms(self) -> bool:
-        """Whether the terms are added some at a time, for several blocks of entries in turn."""
-        if self.placed.sums_rows or len(self.terms) != 1:
+    def _divides_terms(self) -> bool:
+        """Whether the terms are divided into ranges, with all blocks of entries for each range."""
+        if self.scheduled.sums_rows or len(self.terms) != 1:
             return False
-        in_tile = self.access.storage(self.placed).where == "tile"
+        in_tile = self.access.allocation(self.scheduled).where == "tile"
         return in_tile and self.terms[0] > BLOCK_TERMS and len(self.sizes) > 0
 
     def _vectors(self) -> int:
-        """How many vectors of rows a block has: a divisor of the tile."""
+        """Vectors of rows per block: a divisor of those of the tile."""
         tile = self._tile()
         most = max(1, MAX_SUMS // math.prod(self.lengths))
         return max(d for d in range(1, tile + 1) if tile % d == 0 and d <= most)
 
     # ------------------------------------------------ one block
 
-    def _context(self, shift: dict[str, int], inner: Sequence[str]) -> tuple[Context, list[str]]:
+    def _context(
+        self, shift: dict[str, int], inner: Sequence[str]
+    ) -> tuple[LoopContext, list[str]]:
         """The statement at one entry of a block, and the names of its loops there."""
         moved = [f"({name} + {shift[name]})" if shift.get(name) else name for name in self.names]
-        return Context.of(self.placed, moved, inner), moved
+        return LoopContext.of(self.scheduled, moved, inner), moved
 
     def _sums_of_block(self, offsets: Offsets) -> list[str]:
         """Sums of products for some entries and some vectors of rows."""
@@ -127,7 +129,7 @@ class BlockedProduct:
                 total = f"q{len(products)}"
                 given = [
                     _at_vector(self.access.operand(view, context, True), vector)
-                    for view in self.placed.statement.arguments
+                    for view in self.scheduled.statement.arguments
                 ]
                 products.append(_product(total, given, factors))
                 stores.append(_at_vector(self.access.store(context, total), vector))
@@ -143,8 +145,8 @@ class BlockedProduct:
         ]
 
     def _earlier_terms(self, totals: Sequence[str], stores: Sequence[str]) -> list[str]:
-        """Go on with the sums of earlier terms, where the terms are added some at a time."""
-        if not self.cuts_terms:
+        """Load the sums of earlier terms, if the terms are divided into ranges."""
+        if not self.divides_terms:
             return []
         places = [store.split(" = ")[0] for store in stores]
         loads = [f"{total} = {place};" for total, place in zip(totals, places, strict=True)]
@@ -152,7 +154,7 @@ class BlockedProduct:
 
     def _loops_over_terms(self) -> str:
         """The loops within a block of entries and vectors of rows."""
-        if self.cuts_terms:
+        if self.divides_terms:
             return "for (int k0 = k; k0 < end; k0++)"
         return " ".join(
             f"for (int {name} = 0; {name} < {size}; {name}++)"
@@ -161,7 +163,7 @@ class BlockedProduct:
 
     def _row_sums_of_block(self, offsets: Offsets) -> list[str]:
         """Sums of products over rows for some pairs of entries."""
-        number = self.access.storage(self.placed).number
+        number = self.access.allocation(self.scheduled).number
         factors: dict[str, str] = {}
         loads: list[str] = []
         products: list[str] = []
@@ -169,9 +171,10 @@ class BlockedProduct:
         for shift in _shifts(offsets):
             context, moved = self._context(shift, [])
             given = [
-                self.access.operand(view, context, True) for view in self.placed.statement.arguments
+                self.access.operand(view, context, True)
+                for view in self.scheduled.statement.arguments
             ]
-            place = f"s{number}[({self.access.entry_of_sum(self.placed, moved)}) * H + h]"
+            place = f"s{number}[({self.access.entry_of_sum(self.scheduled, moved)}) * H + h]"
             total = f"q{len(loads)}"
             loads.append(f"V {total} = {place};")
             products.append(_product(total, given, factors))
@@ -189,22 +192,22 @@ class BlockedProduct:
 
 
 def _product(total: str, given: Sequence[str], factors: dict[str, str]) -> str:
-    """Add one product; its factors become variables, equal ones the same variable."""
+    """Add one product; each distinct factor becomes one variable."""
     left, right = (factors.setdefault(text, f"y{len(factors)}") for text in given)
     return f"{total} = vfma({left}, {right}, {total});"
 
 
 def _declarations(factors: dict[str, str], products: Sequence[str]) -> list[str]:
-    """The variables of factors; kept in a register where used again, which compilers undo."""
+    """Declare the factors; those used several times are forced into registers."""
     text, lines = " ".join(products), []
     for value, name in factors.items():
         again = len(re.findall(rf"\b{name}\b", text)) > 1
-        lines.append(f"V {name} = {value};" + (f" HOLD({name});" if again else ""))
+        lines.append(f"V {name} = {value};" + (f" IN_REGISTER({name});" if again else ""))
     return lines
 
 
 def _shifts(offsets: Offsets) -> list[dict[str, int]]:
-    """All steps within a block, as loop -> step."""
+    """All index offsets within a block, as loop -> offset."""
     found: list[dict[str, int]] = [{}]
     for name, count in offsets:
         found = [{**shift, name: i} for shift in found for i in range(count)]

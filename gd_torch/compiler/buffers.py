@@ -1,4 +1,4 @@
-"""The arrays that a generated function reads beside the weights, and their contents."""
+"""The arrays that a generated function reads besides the weights, and their contents."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 SPARE_ENTRIES = 64
-"""Entries behind ``data`` and ``uni``: a vector may be read that begins with the last number."""
+"""Entries after the end of ``data`` and ``uni``: a vector read may start at the last number."""
 
 
 @dataclass
 class Buffers:
-    """What the C function reads beside the weights.
+    """The contents of the arrays, before they are allocated.
 
     Attributes:
-        rows: (view over [places..., rows], padded rows, tile) of each block of ``data``.
-        uniform: tensors of ``uni`` in order. scalars: numbers of ``sca``. tables: of ``tab``.
+        rows: (tensor of shape (..., rows), padded rows, rows per tile) of each block of ``data``.
+        uniform: tensors of ``uni``, in order.
+        scalars: numbers of ``sca``.
+        tables: tensors of ``tab``, int32.
         work: entries of ``work``.
     """
 
@@ -29,10 +31,10 @@ class Buffers:
     work: int = 0
 
     def reserve(self, entries: int) -> int:
-        """The place in ``work`` of so many further entries, at a multiple of 16."""
-        place = self.work
+        """Reserve entries of ``work`` and return their offset, a multiple of 16."""
+        offset = self.work
         self.work += -(-entries // 16) * 16
-        return place
+        return offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +48,8 @@ class Arrays:
     work: Tensor
 
 
-def filled(buffers: Buffers, dtype: torch.dtype) -> Arrays:
-    """The arrays of a program whose numbers are of this dtype."""
+def fill_buffers(buffers: Buffers, dtype: torch.dtype) -> Arrays:
+    """Allocate and fill the arrays of a program of this dtype."""
     return Arrays(
         data=_row_data(buffers.rows, dtype),
         uniform=_uniform_data(buffers.uniform, dtype),
@@ -58,11 +60,11 @@ def filled(buffers: Buffers, dtype: torch.dtype) -> Arrays:
 
 
 def _row_data(rows: Sequence[tuple[Tensor, int, int]], dtype: torch.dtype) -> Tensor:
-    """The blocks of ``data``, tile by tile; rows of padding repeat the last row."""
+    """The blocks of ``data``, tile by tile; padding rows repeat the last row."""
     blocks = []
     for view, padded, width in rows:
         count = view.shape[-1]
-        values = _as_numbers(view.reshape(-1, count), dtype)  # (places, rows)
+        values = _as_numbers(view.reshape(-1, count), dtype)  # (entries, rows)
         if padded > count:
             values = torch.cat([values, values[:, -1:].expand(-1, padded - count)], 1)
         tiles = values.reshape(len(values), padded // width, width)
@@ -71,16 +73,16 @@ def _row_data(rows: Sequence[tuple[Tensor, int, int]], dtype: torch.dtype) -> Te
 
 
 def _uniform_data(blocks: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """The blocks of ``uni`` one after another."""
+    """The concatenated blocks of ``uni``."""
     numbers = [_as_numbers(block.reshape(-1), dtype) for block in blocks]
     return torch.cat([*numbers, torch.zeros(SPARE_ENTRIES, dtype=dtype)])
 
 
 def _as_numbers(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Numbers in the program's dtype; truth values as masks of all or no bits."""
+    """Numbers in the program's dtype; booleans as masks with all bits 1 or 0."""
     if values.dtype != torch.bool:
         values = values.to(dtype)
-        if dtype == torch.float32:  # rows are computed with subnormal numbers flushed to zero
+        if dtype == torch.float32:  # kernels over rows flush subnormal numbers to zero
             values = torch.where(values.abs() < torch.finfo(dtype).tiny, 0.0, values)
         return values
     whole = torch.int32 if dtype == torch.float32 else torch.int64

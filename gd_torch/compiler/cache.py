@@ -1,17 +1,17 @@
-"""Compiled libraries on disk: one directory, files that are verified before they are loaded.
+"""Compiled libraries on disk: one directory, whose files are verified before they are loaded.
 
-What is loaded is a regular file, owned by this user, that no one else may write to, whose content
-has the checksum at its end. On Linux it is verified and loaded through one file descriptor: no
-renaming or linking in between puts another file in its place. Only this user, or root, could
-change its content in between. Without /proc the library is loaded by its path and the path is
-compared with the file descriptor afterwards; that detects another file, unless it was there for
-the moment of loading only.
+A file is loaded only if it is a regular file, owned by this user, not writable by others, and ends
+with the checksum of its content. On Linux it is verified and loaded through one file descriptor, so
+that renaming or linking cannot exchange it in between. Without /proc the library is loaded by its
+path, and the path is compared with the descriptor afterwards; this does not detect a file that is
+exchanged only during loading.
 
-The checksum detects damage. It is no signature: who may write as this user may also write it.
+The checksum detects damage; it is not a signature: a process with this user's rights can write one.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -19,59 +19,58 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache as once
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import ctypes
 
 VERSION = 1
-"""Of the files; part of every key."""
+"""Version of the file format, a part of every key."""
 
-PROCESSOR = {"vendor_id", "cpu family", "model", "model name", "flags", "Features"}
-PROCESSOR |= {"CPU implementer", "CPU architecture", "CPU variant", "CPU part"}
-"""Lines of /proc/cpuinfo that ``-march=native`` depends on."""
+PROCESSOR_FIELDS = {"vendor_id", "cpu family", "model", "model name", "flags", "Features"}
+PROCESSOR_FIELDS |= {"CPU implementer", "CPU architecture", "CPU variant", "CPU part"}
+"""Fields of /proc/cpuinfo that ``-march=native`` depends on."""
 
 MAGIC = b"gd_torch"
-FOOTER = len(MAGIC) + 32
-"""Bytes after the library: the magic word and a SHA-256 of key and library."""
+FOOTER_BYTES = len(MAGIC) + 32
+"""Bytes appended to a library: the magic word and a SHA-256 of key and library."""
 
-LARGEST = 64 << 20
-"""Bytes of a library; a larger file in the cache is not read."""
+MAX_LIBRARY_BYTES = 64 << 20
+"""Larger files in the cache are not read."""
 
-MOST_LIBRARIES, MOST_BYTES = 256, 256 << 20
-"""What the directory may hold."""
+MAX_LIBRARIES, MAX_CACHE_BYTES = 256, 256 << 20
+"""Limits of the cache directory."""
 
-DAY, HOUR = 86_400.0, 3_600.0
+DAY_SECONDS, HOUR_SECONDS = 86_400.0, 3_600.0
 
-LIBRARY = re.compile(r"[0-9a-f]{64}\.so")
-PREFIX = ".gd_torch-cc-"
-WORKPLACE = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")
+LIBRARY_NAME = re.compile(r"[0-9a-f]{64}\.so")
+TEMPORARY_PREFIX = ".gd_torch-cc-"
+TEMPORARY_NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"[a-z0-9_]{8}")
 
-_loads = 0
-"""How many libraries this process has loaded."""
+_load_count = 0
+"""Libraries loaded by this process."""
 
 
 def directory() -> str | None:
-    """The directory of the cache, made if there is none; None if there must or can be none.
+    """The cache directory, created if necessary; None if the cache is off or cannot be used.
 
-    It is ``$GD_TORCH_CACHE``, else ``gd_torch`` in the user's directory for caches. It is used if
-    it belongs to this user, no one else may write to it and it allows loading of libraries.
+    It is ``$GD_TORCH_CACHE``, else ``gd_torch`` in the user's cache directory. It must belong to
+    this user, not be writable by others, and allow loading of libraries.
     """
-    named = os.environ.get("GD_TORCH_CACHE")
-    if named is not None and named.lower() in ("", "0", "off"):
+    setting = os.environ.get("GD_TORCH_CACHE")
+    if setting is not None and setting.lower() in ("", "0", "off"):
         return None
     with suppress(OSError):
-        place = _default() if named is None else os.path.abspath(os.path.expanduser(named))
-        if os.path.isabs(place):  # a user without a home has "~"
-            os.makedirs(place, mode=0o700, exist_ok=True)
-            if _ours(os.stat(place)) and not forbids_loading(place):
-                return place
+        path = _default() if setting is None else os.path.abspath(os.path.expanduser(setting))
+        if os.path.isabs(path):  # without a home directory it begins with "~"
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            if _is_private(os.stat(path)) and not forbids_loading(path):
+                return path
     return None
 
 
 def _default() -> str:
-    """The directory in the user's directory for caches."""
+    """``gd_torch`` in the user's cache directory."""
     caches = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(caches):
         home = os.path.expanduser("~")
@@ -81,15 +80,15 @@ def _default() -> str:
     return os.path.join(caches, "gd_torch")
 
 
-def forbids_loading(place: str) -> bool:
-    """Whether a directory is mounted with ``noexec``, where the system tells."""
+def forbids_loading(path: str) -> bool:
+    """Whether a directory is mounted with ``noexec``; False where this is unknown."""
     if sys.platform == "linux":
-        return bool(os.statvfs(place).f_flag & os.ST_NOEXEC)
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
     return False
 
 
-def _ours(status: os.stat_result) -> bool:
-    """Whether a file or directory belongs to this user and no one else may write to it."""
+def _is_private(status: os.stat_result) -> bool:
+    """Whether a file or directory belongs to this user and is not writable by others."""
     user = getattr(os, "getuid", lambda: status.st_uid)()
     return status.st_uid == user and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
@@ -98,7 +97,7 @@ def _ours(status: os.stat_result) -> bool:
 
 
 def key_of(command: tuple[str, ...], *parts: object) -> str:
-    """The name of a library: a checksum of what it is made of, the compiler and the processor."""
+    """A checksum of the parts, the compiler and the processor, which names the library's file."""
     import hashlib
 
     everything = repr((VERSION, _processor(), _identity(command), parts))
@@ -106,141 +105,152 @@ def key_of(command: tuple[str, ...], *parts: object) -> str:
 
 
 def _identity(command: tuple[str, ...]) -> list[tuple[str, int, int]]:
-    """Path, size and time of the compiler, and of one that it starts, as in ``ccache gcc``."""
+    """Path, size and modification time of every program in a command, as in ``ccache gcc``."""
     import shutil
 
-    found = []
+    programs = []
     for path in filter(None, map(shutil.which, command)):
         with suppress(OSError):
             status = os.stat(path)
-            found.append((os.path.realpath(path), status.st_size, status.st_mtime_ns))
-    return found
+            programs.append((os.path.realpath(path), status.st_size, status.st_mtime_ns))
+    return programs
 
 
-@once
+@functools.cache
 def _processor() -> tuple[str, ...]:
-    """What is known of this processor without starting a process; else the machine's name."""
+    """The processor as /proc/cpuinfo describes it; without that file the host name."""
     lines: list[str] = []
     with suppress(OSError), open("/proc/cpuinfo", "rb", buffering=0) as file:
         first = file.read(1 << 14).split(b"\n\n")[0].decode("ascii", "replace")
-        lines = [line for line in first.splitlines() if line.split(":")[0].strip() in PROCESSOR]
+        lines = [
+            line for line in first.splitlines() if line.split(":")[0].strip() in PROCESSOR_FIELDS
+        ]
     system = os.uname()
     return (system.sysname, system.machine, *(lines or [system.nodename]))
 
 
-def path_of(place: str, key: str) -> str:
+def path_of(directory: str, key: str) -> str:
     """The path of a library in a cache."""
-    return os.path.join(place, f"{key}.so")
+    return os.path.join(directory, f"{key}.so")
 
 
-def take(place: str, key: str) -> ctypes.CDLL | None:
-    """The library of this key, loaded; None if there is none or its file is not what was stored."""
-    path = path_of(place, key)
+def load_cached(directory: str, key: str) -> ctypes.CDLL | None:
+    """Load the library with this key; None if there is none or its file fails the verification."""
+    path = path_of(directory, key)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        if not verified(handle, key):
+        if not is_valid(descriptor, key):
             return None
-        library = opened(handle, path)
+        library = load_verified(descriptor, path)
         with suppress(OSError):
-            if abs(time.time() - os.fstat(handle).st_mtime) > DAY:
-                os.utime(handle)
+            if abs(time.time() - os.fstat(descriptor).st_mtime) > DAY_SECONDS:
+                os.utime(descriptor)
         return library
     except OSError:
         return None
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 def footer(key: str, library: bytes) -> bytes:
-    """What follows the library in its file; the key is part of it, so a renamed file is refused."""
+    """The bytes appended to a library; they include the key, so a renamed file is refused."""
     import hashlib
 
     return MAGIC + hashlib.sha256(key.encode() + library).digest()
 
 
-def verified(handle: int, key: str) -> bool:
-    """Whether an open file is the library of this key, as it was stored by this user."""
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode) or not _ours(status):
+def is_valid(descriptor: int, key: str) -> bool:
+    """Whether an open file is the unchanged library with this key, written by this user."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not _is_private(status):
         return False
-    if not FOOTER < status.st_size <= LARGEST:
+    if not FOOTER_BYTES < status.st_size <= MAX_LIBRARY_BYTES:
         return False
-    content = os.pread(handle, status.st_size, 0)
-    return content[-FOOTER:] == footer(key, content[:-FOOTER])
+    content = os.pread(descriptor, status.st_size, 0)
+    return content[-FOOTER_BYTES:] == footer(key, content[:-FOOTER_BYTES])
 
 
-def seal(handle: int, key: str) -> None:
-    """Append the footer to a library that was just compiled, and close the file to others."""
-    status = os.fstat(handle)
+def append_footer(descriptor: int, key: str) -> None:
+    """Append the footer to a compiled library, make it private and verify it.
+
+    Raises:
+        OSError: the file is not a regular file, or was not written completely.
+    """
+    status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError("the compiler made no regular file")
-    os.fchmod(handle, 0o600)
-    end = footer(key, os.pread(handle, status.st_size, 0))
-    if os.pwrite(handle, end, status.st_size) != len(end):
-        raise OSError("the library could not be written whole")
-    if not verified(handle, key):
-        raise OSError("the library is not what was written")
+        raise OSError("the compiler wrote no regular file")
+    os.fchmod(descriptor, 0o600)
+    end = footer(key, os.pread(descriptor, status.st_size, 0))
+    if os.pwrite(descriptor, end, status.st_size) != len(end):
+        raise OSError("the library could not be written completely")
+    if not is_valid(descriptor, key):
+        raise OSError("the library differs from what was written")
 
 
-def opened(handle: int, path: str) -> ctypes.CDLL:
-    """Load the library of an open file, which lies at this path.
+def load_verified(descriptor: int, path: str) -> ctypes.CDLL:
+    """Load the library of an open file that has this path.
 
-    The loader returns what it has loaded under the same name before, and descriptors are reused.
-    So every name is another: the number of the load is spelled in it, "/" for 0 and "./" for 1.
+    The loader returns an already loaded library if it has the same name, and descriptors are
+    reused. Every load therefore uses a different name: its number in binary, with "/" for 0 and
+    "./" for 1, is inserted into the path.
+
+    Raises:
+        OSError: it cannot be loaded, or the path belongs to another file now.
     """
     import ctypes
 
-    global _loads
-    _loads += 1
+    global _load_count
+    _load_count += 1
     if os.path.isdir("/proc/self/fd"):
-        turns = "".join("./" if digit == "1" else "/" for digit in f"{_loads:b}")
-        return ctypes.CDLL(f"/proc/self/fd/{turns}{handle}")
+        prefix = "".join("./" if digit == "1" else "/" for digit in f"{_load_count:b}")
+        return ctypes.CDLL(f"/proc/self/fd/{prefix}{descriptor}")
     library = ctypes.CDLL(path)
-    if not os.path.samestat(os.lstat(path), os.fstat(handle)):
+    if not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
         raise OSError("the library was replaced while it was loaded")
     return library
 
 
-# ---------------------------------------------------------------- all of them
+# ---------------------------------------------------------------- the directory
 
 
 @contextmanager
-def workplace(parent: str) -> Iterator[str]:
-    """A new directory for one compile, removed with all that is in it.
+def temporary_directory(parent: str) -> Iterator[str]:
+    """A new directory for one compilation, removed afterwards with all its files.
 
-    Those that killed processes have left are removed too once they are an hour old.
+    Directories left by killed processes are also removed once they are an hour old.
     """
     import shutil
     import tempfile
 
-    for name, status in _listed(parent, WORKPLACE):
-        if stat.S_ISDIR(status.st_mode) and _ours(status) and time.time() - status.st_mtime > HOUR:
+    for name, status in _matching(parent, TEMPORARY_NAME):
+        old = time.time() - status.st_mtime > HOUR_SECONDS
+        if stat.S_ISDIR(status.st_mode) and _is_private(status) and old:
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
-    work = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+    path = tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent)
     try:
-        yield work
+        yield path
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def prune(place: str) -> None:
-    """Remove the least recently used libraries beyond what the cache may hold."""
-    files = [(s.st_mtime_ns, s.st_size, name) for name, s in _listed(place, LIBRARY)]
-    total = 0
+def prune(directory: str) -> None:
+    """Remove the least recently used libraries until the cache is within its limits."""
+    files = [(s.st_mtime_ns, s.st_size, name) for name, s in _matching(directory, LIBRARY_NAME)]
+    total_bytes = 0
     for number, (_, size, name) in enumerate(sorted(files, reverse=True), 1):
-        total += size
-        if number > MOST_LIBRARIES or total > MOST_BYTES:
+        total_bytes += size
+        if number > MAX_LIBRARIES or total_bytes > MAX_CACHE_BYTES:
             with suppress(OSError):
-                os.unlink(os.path.join(place, name))
+                os.unlink(os.path.join(directory, name))
 
 
-def _listed(place: str, names: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Name and status of what has such a name in a directory; what vanishes is left out."""
+def _matching(directory: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Name and status of the entries that match; entries that disappear are skipped."""
     with suppress(OSError):
-        for name in os.listdir(place):
-            if names.fullmatch(name):
+        for name in os.listdir(directory):
+            if pattern.fullmatch(name):
                 with suppress(OSError):
-                    yield name, os.lstat(os.path.join(place, name))
+                    yield name, os.lstat(os.path.join(directory, name))

@@ -1,4 +1,4 @@
-"""Tensors that do not depend on the weights, as views of constant nodes."""
+"""Represent tensors that do not depend on the weights as views of constant nodes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.graph import Graph
-from gd_torch.compiler.tensors import memory, strides_of, whole_storage
+from gd_torch.compiler.tensors import storage_address, storage_entries, strides_of
 from gd_torch.compiler.views import Node, View
 
 
 class Constants:
-    """The constants of a recording; one node per storage.
+    """The constants of a trace; one node per storage.
 
     Args:
-        graph: of the views.
-        overwritten: by the tensor's id, what it held when it was read, where it was overwritten
-            later in the evaluation.
+        graph: the graph of the views.
+        overwritten: by the tensor's id, a copy of its values when it was read, for tensors that
+            are overwritten later in the evaluation.
     """
 
     def __init__(self, graph: Graph, overwritten: Mapping[int, Tensor]) -> None:
@@ -36,7 +36,7 @@ class Constants:
         kept = self.overwritten.get(id(tensor))
         values = self.values(tensor)
         key = (
-            memory(values),
+            storage_address(values),
             values.dtype,
             values.storage_offset(),
             values.shape,
@@ -48,7 +48,7 @@ class Constants:
         return self._views[key]
 
     def _new_view(self, tensor: Tensor) -> View:
-        """A view of the storage's node, or a number where all entries are equal."""
+        """A view of the storage's node, or a number if all entries are equal."""
         if tensor.is_complex() or tensor.is_quantized:
             raise Unsupported(f"it uses {tensor.dtype}")
         if tensor.numel() == 0:
@@ -57,9 +57,9 @@ class Constants:
         first = tensor.flatten()[0]
         if not mask and bool((tensor == first).all()):
             return self.graph.number(float(first), shape)
-        own = memory(tensor), tensor.dtype
+        own = storage_address(tensor), tensor.dtype
         if own not in self._nodes:
-            flat = whole_storage(tensor)
+            flat = storage_entries(tensor)
             self._nodes[own] = Node("constant", (flat.numel(),), mask, tensor=flat)
         offset = int(tensor.storage_offset())
         return View(self.graph, self._nodes[own], offset, shape, strides_of(tensor))

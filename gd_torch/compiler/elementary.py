@@ -1,8 +1,9 @@
-"""Elementary functions in C, as text, for the prelude of gd_torch.compiler.prelude.
+"""C text of the elementary functions, to follow the header of ``c_header``.
 
-Every function has a vector form v_NAME and a scalar form s_NAME with the same bits.  The text
-is cut into sections; a line ``/*@ name: needed names */`` starts one.  In float32 the functions
-of ``hot.c`` are evaluated in float32, the others in float64 and rounded once more.
+Every function has a vector form v_NAME and a scalar form s_NAME with bit-identical results. The C
+files are divided into sections that start with a line ``/*@ name: required names */``. In a float32
+program the functions of ``generic.c`` are evaluated in float32, the others in float64 and then
+rounded to float32.
 """
 
 import re
@@ -11,29 +12,29 @@ from functools import cache
 
 import torch
 
-from gd_torch.compiler.prelude import c_text, vectors
+from gd_torch.compiler.c_header import read_c_file, vector_header
 
-__all__ = ["FUNCTIONS", "elementary"]
+__all__ = ["FUNCTIONS", "elementary_functions"]
 
-_HOT = ("exp", "sigmoid", "tanh", "log", "log1p", "expm1")
+_GENERIC = ("exp", "sigmoid", "tanh", "log", "log1p", "expm1")
 _POWERS = ("exp2", "log2", "log10", "pow", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc")
 _ANGLES = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")
 _EXACT = ("fmod", "floor", "ceil", "trunc", "round", "sign")
-FUNCTIONS = _HOT + _POWERS + _ANGLES + _EXACT
+FUNCTIONS = _GENERIC + _POWERS + _ANGLES + _EXACT
 _TWO_ARGUMENTS = {"pow", "atan2", "fmod"}
 _FILES = {
-    torch.float32: ("float32.h", "hot.c"),
-    torch.float64: ("float64.h", "float64_rare.h", "hot.c", "powers.c", "angles.c"),
+    torch.float32: ("float32.h", "generic.c"),
+    torch.float64: ("float64.h", "float64_only.h", "generic.c", "powers.c", "trigonometric.c"),
 }
 _HALVES = """\
 /* The halves of a vector of float as vectors of double, and back. */
 typedef T half_ __attribute__((vector_size(BYTES / 2), may_alias));
 typedef union { V whole; half_ part[2]; } halves_;
-FN dV widened(V x, int i) {
+INLINE dV widened(V x, int i) {
     halves_ h = {x};
     return __builtin_convertvector(h.part[i], dV);
 }
-FN V narrowed(dV a, dV b) {
+INLINE V narrowed(dV a, dV b) {
     halves_ h;
     h.part[0] = __builtin_convertvector(a, half_);
     h.part[1] = __builtin_convertvector(b, half_);
@@ -44,18 +45,18 @@ FN V narrowed(dV a, dV b) {
 
 @cache
 def _sections(dtype: torch.dtype) -> dict[str, tuple[tuple[str, ...], str]]:
-    """name -> (needed names, text); "" is what stands before the first marker of every file."""
-    found: dict[str, tuple[tuple[str, ...], str]] = {"": ((), "")}
+    """name -> (required names, text); "" is the text before the first section of every file."""
+    sections: dict[str, tuple[tuple[str, ...], str]] = {"": ((), "")}
     for file in _FILES[dtype]:
-        start, *rest = re.split(r"^/\*@ (\w+):(.*)\*/\n", c_text(file), flags=re.MULTILINE)
-        found[""] = ((), found[""][1] + start)
+        start, *rest = re.split(r"^/\*@ (\w+):(.*)\*/\n", read_c_file(file), flags=re.MULTILINE)
+        sections[""] = ((), sections[""][1] + start)
         for name, needs, text in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-            found[name] = (tuple(needs.split()), text)
-    return found
+            sections[name] = (tuple(needs.split()), text)
+    return sections
 
 
 def _text(names: Collection[str], dtype: torch.dtype) -> str:
-    """The sections of these names and of all they need, needed ones first."""
+    """The sections with these names and all that they require, in order of dependence."""
     sections = _sections(dtype)
     chosen: dict[str, str] = {"": sections[""][1]}
 
@@ -72,20 +73,23 @@ def _text(names: Collection[str], dtype: torch.dtype) -> str:
 
 
 def _renamed(text: str) -> str:
-    """The text with a d before every name it defines: it can stand beside the float32 text."""
+    """Prefix every name that the text defines with d, to avoid conflicts with the float32 text."""
     pattern = (
         r"#define (\w+)|^typedef .*?(\w+)(?: __attribute__.*)?;"
-        r"|^(?:FN|RARE|static \S+) \w+ (\w+)\(|^FOLD_\((\w+)"
+        r"|^(?:INLINE|NOINLINE|static \S+) \w+ (\w+)\(|^FOLD_\((\w+)"
     )
     matches = re.findall(pattern, text, flags=re.MULTILINE)
     defined = {name for groups in matches for name in groups if name}
     return re.sub(r"\b(P(?=##)|(?:" + "|".join(sorted(defined)) + r")\b)", r"d\1", text)
 
 
-def elementary(names: Collection[str], dtype: torch.dtype) -> str:
-    """C text of v_NAME and s_NAME for these names, each once, with all that they need.
+def elementary_functions(names: Collection[str], dtype: torch.dtype) -> str:
+    """C text of v_NAME and s_NAME for these names, with everything that they require.
 
-    It goes directly after ``prelude(dtype)``, once per source.
+    It must follow ``c_header(dtype)`` directly, once per source.
+
+    Raises:
+        ValueError: a name is not in ``FUNCTIONS``.
     """
     unknown = set(names) - set(FUNCTIONS)
     if unknown:
@@ -94,7 +98,7 @@ def elementary(names: Collection[str], dtype: torch.dtype) -> str:
     native = [name for name in chosen if name in _sections(dtype)]
     parts = [_text(native, dtype)]
     if wide := [name for name in chosen if name not in native]:
-        double = vectors(torch.float64) + "\n" + _text(wide, torch.float64)
+        double = vector_header(torch.float64) + "\n" + _text(wide, torch.float64)
         parts += [_renamed(double), _HALVES]
     for name in chosen:
         two = name in _TWO_ARGUMENTS
@@ -103,8 +107,8 @@ def elementary(names: Collection[str], dtype: torch.dtype) -> str:
                 f"dv_{name}(widened(x, {i})" + (f", widened(y, {i}))" if two else ")")
                 for i in (0, 1)
             )
-            start = f"RARE V v_{name}(V x{', V y' if two else ''})"
+            start = f"NOINLINE V v_{name}(V x{', V y' if two else ''})"
             parts.append(f"{start} {{ return narrowed({halves}); }}")
-        start = f"FN T s_{name}(T x{', T y' if two else ''})"
+        start = f"INLINE T s_{name}(T x{', T y' if two else ''})"
         parts.append(f"{start} {{ return v_{name}(K(x){', K(y)' if two else ''})[0]; }}")
     return "\n".join(parts) + "\n"

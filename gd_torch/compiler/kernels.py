@@ -1,11 +1,11 @@
-"""The parts of a schedule: kernels, groups, placed statements, and where their results are kept."""
+"""Elements of a schedule: kernels, groups, scheduled statements and allocations of results."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gd_torch.compiler.axis_mapping import axis_mapping
 from gd_torch.compiler.graph import Statement
-from gd_torch.compiler.mapping import mapping
 from gd_torch.compiler.views import Node, View
 
 REDUCTIONS = {"sum", "dot", "prod", "max", "min"}
@@ -15,31 +15,31 @@ TABLE_OPERATIONS = {"gather", "scatter", "scatter_add"}
 
 @dataclass(eq=False)
 class Group:
-    """Statements that share their loops; a closed one takes no more."""
+    """Statements in the same loop nest; no statement is added to a closed group."""
 
     loops: tuple[int, ...]
     closed: bool = False
-    members: list[Placed] = field(default_factory=list)
+    members: list[ScheduledStatement] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class Kernel:
-    """Groups one after another, for each tile of ``rows`` (0: without rows)."""
+    """Groups executed in order, for each tile of ``rows`` (0: scalar code without rows)."""
 
     rows: int
     groups: list[Group] = field(default_factory=list)
 
 
 @dataclass(eq=False)
-class Placed:
-    """A statement with its place in the schedule.
+class ScheduledStatement:
+    """A statement with its position in the schedule.
 
     Attributes:
         row_axis: the axis of its domain along which it is vectorised, or None.
         loops: the axes of its domain that its group loops over; the others are inner loops.
-        kernel, group: their numbers; -1 outside every kernel.
-        masked: a reduction over rows whose terms in rows of padding must be left out one by one.
-        blocked: a large product, computed in blocks that fit the registers, in a group of its own.
+        kernel, group: their indices; -1 if in no kernel.
+        masked: a reduction over rows in which each term must be masked in the padding rows.
+        blocked: a large product, computed in blocks that fit in registers, in its own group.
     """
 
     statement: Statement
@@ -75,10 +75,10 @@ class Placed:
 
     def computes_in_row(self, row_axis: int) -> bool:
         """Whether it writes each row of its node, along ``row_axis``, in that same row."""
-        place, node = self.statement.place, self.statement.out
+        target, node = self.statement.target, self.statement.out
         if self.row_axis is None or self.sums_rows:
             return False
-        moves = mapping(place)
+        moves = axis_mapping(target)
         return (
             moves is not None
             and node.sizes[row_axis] == self.statement.sizes[self.row_axis]
@@ -87,19 +87,20 @@ class Placed:
 
 
 @dataclass(eq=False)
-class Storage:
-    """Where a computed node is kept.
+class Allocation:
+    """The storage of a computed node.
 
     Attributes:
-        row_axis: its axis of rows, if it has one in the kernel that computes it.
+        row_axis: its axis of rows in the kernel that computes it, or None.
+        writers: the statements that write it.
         where: "register" (used in its own group only), "tile" (in its own kernel), "memory".
         number: of its variable or buffer in the C text.
-        repeats_last_row: in rows of padding it repeats the last row.
+        repeats_last_row: the padding rows repeat the last row.
     """
 
     node: Node
     row_axis: int | None = None
-    placed: list[Placed] = field(default_factory=list)
+    writers: list[ScheduledStatement] = field(default_factory=list)
     where: str = "register"
     number: int = 0
     repeats_last_row: bool = False
@@ -107,29 +108,30 @@ class Storage:
     @property
     def kernel(self) -> int:
         """The kernel after which it is complete."""
-        return max(placed.kernel for placed in self.placed)
+        return max(scheduled.kernel for scheduled in self.writers)
 
     @property
     def group(self) -> int:
         """The group of that kernel after which it is complete."""
         last = self.kernel
-        return max(placed.group for placed in self.placed if placed.kernel == last)
+        return max(scheduled.group for scheduled in self.writers if scheduled.kernel == last)
 
 
-def same_entry(source: Storage, view: View, reader: Placed) -> bool:
-    """Whether ``reader`` reads, in every loop, the entry that the same loops have just computed.
+def same_entry(source: Allocation, view: View, reader: ScheduledStatement) -> bool:
+    """Whether ``reader`` reads the entry that the same loop iteration has computed.
 
     Args:
-        source: where the node of ``view`` is kept. view: an argument of ``reader``.
+        source: the allocation of the node of ``view``.
+        view: an argument of ``reader``.
     """
-    producer = source.placed[0]
-    if reader.inner or len(source.placed) > 1 or producer.sums_rows:
+    producer = source.writers[0]
+    if reader.inner or len(source.writers) > 1 or producer.sums_rows:
         return False
     if producer.inner and producer.statement.operation not in REDUCTIONS:
         return False
     if (producer.row_axis is None) != (reader.row_axis is None):
         return False
-    place = producer.statement.place
+    target = producer.statement.target
     wanted = [view.strides[axis] for axis in reader.loops]
-    own = [place.strides[axis] for axis in producer.loops]
-    return view.offset == 0 and place.offset == 0 and wanted == own
+    own = [target.strides[axis] for axis in producer.loops]
+    return view.offset == 0 and target.offset == 0 and wanted == own

@@ -1,4 +1,4 @@
-"""Many runs of one program, shared out to threads; their number changes no bit."""
+"""Execute many runs of a program in threads; the results do not depend on their number."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ if TYPE_CHECKING:
     from gd_torch.compiler.program import Program
 
 RUNS_PER_CALL = 8
-"""Runs that a thread takes from the queue at a time."""
+"""Runs that a thread takes from the queue at once."""
 
 STEPS_PER_CALL = 4000
-"""Steps of each of these runs between two calls, in which an interrupt is noticed."""
+"""Steps of each of these runs per call; interrupts are handled between calls."""
 
 MAX_VECTORS = 4
-"""Vectors of runs that a program along runs advances together, at most (its U)."""
+"""Largest number of vectors of runs advanced together (U in the C text)."""
 
-MAX_PIECES = 64
-"""Pieces that the runs of a program along runs are cut into, about."""
+TARGET_BLOCKS = 64
+"""Approximate number of blocks that runs as lanes are divided into."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Many runs.
+class RunBatch:
+    """The arguments of many runs.
 
     Attributes:
-        weights: shape (runs, count); moved in place. rates: of the same shape.
-        tolerance: a gradient norm below it ends a run. steps: the most updates of each run.
-        threads: how many share the runs.
+        weights: shape (runs, entries of all weights); modified in place.
+        rates: learning rates, of the same shape.
+        tolerance: a run stops if its gradient norm is below this.
+        steps: maximum number of updates of each run.
+        threads: number of threads.
     """
 
     weights: Tensor
@@ -44,9 +46,15 @@ class Batch:
     threads: int
 
 
-class Ends(NamedTuple):
-    """Where runs ended: the updates made, the number of Stop, loss and gradient norm, shape (runs,)
-    each, and the partials there, shape (runs, count)."""
+class RunEnds(NamedTuple):
+    """The final points of runs.
+
+    Attributes:
+        steps: number of updates, int64, shape (runs,).
+        codes: values of ``Stop``, int64, shape (runs,).
+        losses, norms: shape (runs,).
+        partials: shape (runs, entries of all weights).
+    """
 
     steps: Tensor
     codes: Tensor
@@ -55,14 +63,14 @@ class Ends(NamedTuple):
     partials: Tensor
 
 
-def run_one_by_one(program: Program, batch: Batch) -> Ends:
-    """Each run by itself; its vectors run along rows."""
+def run_each(program: Program, batch: RunBatch) -> RunEnds:
+    """Execute one run after the other; vectors extend along rows."""
     partials = torch.empty_like(batch.weights)
     states = _states(program, batch, partials)
 
     def work(queue: Iterator[int]) -> None:
-        """The runs of one thread."""
-        own = torch.zeros_like(program.arrays.work)  # alive as long as its address is used
+        """Execute the runs of one thread."""
+        own = torch.zeros_like(program.arrays.work)  # referenced while its address is in use
         pointers = program.pointers(own)
         for first in queue:
             end = min(first + RUNS_PER_CALL, len(states))
@@ -73,10 +81,10 @@ def run_one_by_one(program: Program, batch: Batch) -> Ends:
                     *pointers,
                 )  # fmt: skip
 
-    in_threads(work, range(0, len(states), RUNS_PER_CALL), batch.threads)
+    share_among_threads(work, range(0, len(states), RUNS_PER_CALL), batch.threads)
     run_type, numbers = program.run_type, states.view(program.dtype)
     loss = run_type.loss.offset // batch.weights.element_size()
-    return Ends(
+    return RunEnds(
         states[:, run_type.step.offset // 8].clone(),
         states[:, run_type.code.offset // 8].clone(),
         numbers[:, loss].clone(),
@@ -85,78 +93,80 @@ def run_one_by_one(program: Program, batch: Batch) -> Ends:
     )
 
 
-def _states(program: Program, batch: Batch, partials: Tensor) -> Tensor:
-    """The C struct Run of each run, int64 words."""
+def _states(program: Program, batch: RunBatch, partials: Tensor) -> Tensor:
+    """The C struct Run of each run as int64 words, shape (runs, words)."""
     runs, run_type = len(batch.weights), program.run_type
     states = torch.zeros((runs, ctypes.sizeof(run_type) // 8), dtype=torch.int64)
     row = torch.arange(runs) * (program.count * batch.weights.element_size())
-    given = {"weights": batch.weights, "partials": partials, "rates": batch.rates}
-    for name, tensor in given.items():
+    arguments = {"weights": batch.weights, "partials": partials, "rates": batch.rates}
+    for name, tensor in arguments.items():
         states[:, getattr(run_type, name).offset // 8] = tensor.data_ptr() + row
     tolerance = torch.tensor([batch.tolerance], dtype=torch.float64).view(torch.int64)
     states[:, run_type.tolerance.offset // 8] = tolerance
     return states
 
 
-def run_along_runs(program: Program, batch: Batch) -> Ends:
-    """Runs side by side; the vectors run along them."""
+def run_as_lanes(program: Program, batch: RunBatch) -> RunEnds:
+    """Execute runs as lanes of vectors."""
     runs = len(batch.weights)
     block = MAX_VECTORS * 64 // batch.weights.element_size()  # a multiple of every U
     padded = -(-runs // block) * block
     weights, rates = _columns(batch.weights, padded), _columns(batch.rates, padded)
     partials = torch.empty_like(weights)
-    whole = torch.int32 if program.dtype == torch.float32 else torch.int64
-    steps, codes = (torch.zeros(padded, dtype=whole) for _ in range(2))
+    integer = torch.int32 if program.dtype == torch.float32 else torch.int64
+    steps, codes = (torch.zeros(padded, dtype=integer) for _ in range(2))
     losses, norms = (torch.zeros(padded, dtype=program.dtype) for _ in range(2))
-    given = [
+    arguments = [
         ctypes.c_void_p(tensor.data_ptr())
         for tensor in (weights, rates, partials, steps, codes, losses, norms)
     ]
     constants = program.pointers(program.arrays.work)[1:4]
-    piece = max(1, padded // block // MAX_PIECES) * block
+    first_run = max(1, padded // block // TARGET_BLOCKS) * block
 
     def work(queue: Iterator[int]) -> None:
-        """The runs of one thread."""
+        """Execute the runs of one thread."""
         for first in queue:
-            end = min(first + piece, padded)
+            end = min(first + first_run, padded)
             program.library.run_lanes(
-                *given, *(ctypes.c_long(x) for x in (first, end, padded, batch.steps)),
+                *arguments, *(ctypes.c_long(x) for x in (first, end, padded, batch.steps)),
                 ctypes.c_double(batch.tolerance), *constants,
             )  # fmt: skip
 
-    in_threads(work, range(0, padded, piece), batch.threads)
+    share_among_threads(work, range(0, padded, first_run), batch.threads)
     batch.weights.copy_(weights[:, :runs].T)
     numbers = (losses[:runs].clone(), norms[:runs].clone(), partials[:, :runs].T.contiguous())
-    return Ends(steps[:runs].long(), codes[:runs].long(), *numbers)
+    return RunEnds(steps[:runs].long(), codes[:runs].long(), *numbers)
 
 
 def _columns(rows: Tensor, padded: int) -> Tensor:
-    """(runs, count) -> (count, padded): one column per run, the last one repeated."""
+    """Transpose (runs, count) to (count, padded); the last run is repeated."""
     columns = rows.T
     missing = padded - len(rows)
     return torch.cat([columns, columns[:, -1:].expand(-1, missing)], 1).contiguous()
 
 
-def in_threads(work: Callable[[Iterator[int]], None], pieces: Iterable[int], threads: int) -> None:
-    """Call ``work`` with a queue of pieces that the threads share."""
-    queue, lock, stopped = iter(pieces), threading.Lock(), threading.Event()
+def share_among_threads(
+    work: Callable[[Iterator[int]], None], blocks: Iterable[int], threads: int
+) -> None:
+    """Call ``work`` in every thread with an iterator over a shared queue of blocks."""
+    queue, lock, stopped = iter(blocks), threading.Lock(), threading.Event()
 
-    def taken() -> Iterator[int]:
-        """The pieces that one thread takes."""
+    def take() -> Iterator[int]:
+        """Yield the blocks taken by one thread."""
         while not stopped.is_set():
             with lock:
-                piece = next(queue, None)
-            if piece is None:
+                first_run = next(queue, None)
+            if first_run is None:
                 return
-            yield piece
+            yield first_run
 
-    others = [threading.Thread(target=work, args=(taken(),)) for _ in range(threads - 1)]
+    others = [threading.Thread(target=work, args=(take(),)) for _ in range(threads - 1)]
     for thread in others:
         thread.start()
     try:
-        work(taken())
+        work(take())
     except BaseException:
-        stopped.set()  # an interrupt of this thread ends the others after their piece
+        stopped.set()  # the other threads end after their current block
         raise
     finally:
         for thread in others:

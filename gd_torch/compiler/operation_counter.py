@@ -1,4 +1,4 @@
-"""How much work an evaluation is: counted, never timed, so that it is the same every time."""
+"""Estimate the time of an eager step from counts of operations, which are reproducible."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SECONDS_PER_STEP = 5e-5
 SECONDS_PER_OPERATION = 8e-6
 SECONDS_PER_ENTRY = 1.6e-9
 SECONDS_PER_MULTIPLICATION = 1e-10
-"""What an eager step takes in any case, for an operation of the objective, for an entry that it
-makes and for a multiplication in a matrix product, the backward pass and the update among them."""
+"""Coefficients of the estimate: per step, per operation of the objective, per entry of a result,
+and per multiplication in a matrix product. They include the backward pass and the update."""
 
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the torch operations that an objective makes.
+    """Counts the torch operations of an objective.
 
     Attributes:
-        operations: how many.
-        entries: how many entries of tensors they made.
-        multiplications: those within matrix products.
-        largest: entries of the largest tensor made.
+        operations: number of operations.
+        entries: total entries of their results, without views.
+        multiplications: multiplications in matrix products.
+        largest: entries of the largest result.
 
     >>> counter = OperationCounter()
     >>> value = counter.counting(lambda w: (w * 2).sum())(torch.ones(3))
@@ -39,13 +39,13 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler here, which takes a second
+        return False  # otherwise torch imports its compiler, which takes a second
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:  # the signature is torch's
         out = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.detach.default:  # autograd's, where it saves a result
+        if func is torch.ops.aten.detach.default:  # called by autograd when it saves a result
             return out
         self.operations += 1
         results = out if isinstance(out, tuple | list) else (out,)
@@ -58,7 +58,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def counting(self, objective: Objective) -> Objective:
-        """The same objective, whose operations are counted."""
+        """The objective, wrapped so that its torch operations are counted."""
 
         def counted(*weights: Tensor) -> Tensor:
             with self:
@@ -68,7 +68,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def seconds(self) -> float:
-        """What an eager step takes, within a factor of two or so."""
+        """Estimated time of an eager step in seconds, accurate to a factor of about two."""
         return (
             SECONDS_PER_STEP
             + SECONDS_PER_OPERATION * self.operations

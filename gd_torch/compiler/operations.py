@@ -1,4 +1,4 @@
-"""C text of one operation on numbers or on vectors of them."""
+"""C text of one operation on scalars or vectors."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ FUNCTIONS = {
     "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "sign", "erf",
     "erfc", "floor", "ceil", "trunc", "round", "pow", "atan2", "fmod",
 }  # fmt: skip
-"""Those of elementary.py, each with a form v_NAME for vectors and s_NAME for numbers."""
+"""The elementary functions, with a form v_NAME for vectors and s_NAME for scalars."""
 
 
-def expression(operation: str, given: Sequence[str], *, vector: bool, masks: bool) -> str:
-    """The value of a pointwise operation.
+def expression(operation: str, operands: Sequence[str], *, vector: bool, masks: bool) -> str:
+    """C expression of a pointwise operation.
 
     Args:
-        given: C text of the arguments, all vectors or all numbers.
-        vector: which of the two. masks: whether the result holds truth values.
+        operation: its name.
+        operands: C text of the operands.
+        vector: whether the operands are vectors, not scalars.
+        masks: whether the result is a mask.
+
+    Raises:
+        Unsupported: the operation has no C form.
     """
-    a = given[0]
-    b = given[1] if len(given) > 1 else ""
+    a = operands[0]
+    b = operands[1] if len(operands) > 1 else ""
     if operation in ARITHMETIC:
         return f"{a} {ARITHMETIC[operation]} {b}"
     if operation in COMPARISONS:
@@ -47,28 +52,28 @@ def expression(operation: str, given: Sequence[str], *, vector: bool, masks: boo
         return f"{a} != {a}" if vector else f"-({a} != {a})"
     if operation == "where":
         if masks:
-            return f"({a} & {b}) | (~{a} & {given[2]})"
-        return f"{'SEL' if vector else 's_where'}({a}, {b}, {given[2]})"
+            return f"({a} & {b}) | (~{a} & {operands[2]})"
+        return f"{'SEL' if vector else 's_where'}({a}, {b}, {operands[2]})"
     if operation in ("max", "min", "abs", "sqrt"):
-        return f"{prefix}{operation}({', '.join(given)})"
+        return f"{prefix}{operation}({', '.join(operands)})"
     if operation in FUNCTIONS:
-        return f"{'v' if vector else 's'}_{operation}({', '.join(given)})"
+        return f"{'v' if vector else 's'}_{operation}({', '.join(operands)})"
     raise Unsupported(f"{operation} has no C form")
 
 
-def start_of(operation: str, *, vector: bool) -> str:
-    """What a reduction starts from."""
+def initial_value(operation: str, *, vector: bool) -> str:
+    """C text of the initial value of a reduction."""
     number = {"sum": "0", "dot": "0", "prod": "1", "max": "-INF_", "min": "INF_"}[operation]
     return f"K({number})" if vector else number
 
 
-def accumulate(operation: str, total: str, given: Sequence[str], *, vector: bool) -> str:
-    """The statement that takes one more term into a reduction."""
+def accumulate(operation: str, total: str, operands: Sequence[str], *, vector: bool) -> str:
+    """C statement that adds one term to a reduction."""
     prefix = "v" if vector else "s_"
     if operation == "sum":
-        return f"{total} += {given[0]};"
+        return f"{total} += {operands[0]};"
     if operation == "prod":
-        return f"{total} *= {given[0]};"
+        return f"{total} *= {operands[0]};"
     if operation == "dot":
-        return f"{total} = {prefix}fma({given[0]}, {given[1]}, {total});"
-    return f"{total} = {prefix}{operation}({total}, {given[0]});"
+        return f"{total} = {prefix}fma({operands[0]}, {operands[1]}, {total});"
+    return f"{total} = {prefix}{operation}({total}, {operands[0]});"

@@ -1,4 +1,4 @@
-"""The table of rules: what each overload of aten does, in terms of views."""
+"""The table of rules, which express aten overloads by operations on views."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULES: dict[Any, Rule] = {}
 ``result`` is the tensor, or tuple of tensors, that torch returned; the arguments are torch's."""
 
 Operand = Tensor | View | float
-"""What a rule gets for an argument that may be a tensor."""
+"""The type of a rule's argument that may be a tensor."""
 
 aten = torch.ops.aten
 
@@ -28,7 +28,7 @@ def rule(*overloads: Any) -> Callable[[Registered], Registered]:
     """Register a rule for overloads."""
 
     def register(function: Registered) -> Registered:
-        """Add the table's entries."""
+        """Add the entries to the table."""
         for overload in overloads:
             RULES[overload] = function
         return function

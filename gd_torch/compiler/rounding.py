@@ -1,4 +1,4 @@
-"""A mode of torch that adds rounding noise to the results of all operations."""
+"""A torch dispatch mode that adds rounding noise to the results of all operations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_VIEWLIKE = "detach alias lift lift_fresh _unsafe_view _reshape_alias contiguous"
+_VIEWS = "detach alias lift lift_fresh _unsafe_view _reshape_alias contiguous"
 _CREATION = (
     "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones "
     "ones_like new_ones full full_like new_full fill fill_ zero zero_ arange scalar_tensor eye "
@@ -23,30 +23,29 @@ _SELECTION = (
     "roll repeat constant_pad_nd floor ceil round trunc frac heaviside sort topk tril triu "
     "embedding nan_to_num slice_scatter select_scatter as_strided_scatter diagonal_backward"
 )
-EXACT = frozenset(
-    f"aten::{n}" for n in " ".join((_VIEWLIKE, _CREATION, _RANDOM, _SELECTION)).split()
-)
+EXACT = frozenset(f"aten::{n}" for n in " ".join((_VIEWS, _CREATION, _RANDOM, _SELECTION)).split())
 """Operations that do not round."""
 
-_INNER = {"mm": 0, "mv": 0, "bmm": 0, "addmm": 1, "addmv": 1, "baddbmm": 1}
+_SUMMED_ARGUMENT = {"mm": 0, "mv": 0, "bmm": 0, "addmm": 1, "addmv": 1, "baddbmm": 1}
 """Matrix products: the argument whose last dimension is summed over."""
 
 CANCELLING = frozenset(("aten::_log_softmax", "aten::logsumexp"))
-"""Operations whose result may be a small difference of numbers near 1 or larger within them."""
+"""Operations that internally subtract numbers of about 1 or larger, so that the absolute rounding
+error can exceed that of the result."""
 
-_WHOLE = frozenset(f"aten::{name}" for name in ("dot", "vdot"))
+_DOT_PRODUCTS = frozenset(f"aten::{name}" for name in ("dot", "vdot"))
 
 
 class RoundingNoise(TorchDispatchMode):
     """Multiplies each floating result of an operation by 1 + eps a u, 1/2 <= |u| <= 1 and random.
 
     eps belongs to the result's dtype. a = max(1, sqrt(k) / 4) where k terms were summed for one
-    entry: a sum of k equal terms, one after the other, has a random rounding error of about
-    eps sqrt(k) / 6. Views, integers and operations that do not round are left as they are. The
-    numbers come from a generator of the mode's own.
+    entry: a sequential sum of k equal terms has a random rounding error of about
+    eps sqrt(k) / 6. Views, integers and operations that do not round are not changed. The mode has
+    its own generators of random numbers.
 
     Args:
-        seed: of the generator.
+        seed: seed of the generators.
     """
 
     def __init__(self, seed: int) -> None:
@@ -56,7 +55,7 @@ class RoundingNoise(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler here, which takes a second
+        return False  # otherwise torch imports its compiler, which takes a second
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -75,7 +74,7 @@ class RoundingNoise(TorchDispatchMode):
     def perturb(
         self, result: Any, terms: float = 1.0, in_place: bool = False, cancelling: bool = False
     ) -> Any:
-        """The noisy result, or the result itself where it is no floating tensor."""
+        """The result with noise, or the result itself if it is not floating-point or complex."""
         if not isinstance(result, Tensor) or not (
             result.is_floating_point() or result.is_complex()
         ):
@@ -85,7 +84,7 @@ class RoundingNoise(TorchDispatchMode):
             result.shape, generator=self._generator(result.device), dtype=real, device=result.device
         )
         u = 2 * u - 1
-        u = (u + u.sign()) / 2  # not near 0, where 1 + eps u is 1
+        u = (u + u.sign()) / 2  # |u| >= 1/2, since 1 + eps u rounds to 1 near 0
         noise = u * (torch.finfo(result.dtype).eps * max(1.0, math.sqrt(terms) / 4))
         if cancelling:
             return result + noise * (1 + result.abs())
@@ -98,20 +97,20 @@ class RoundingNoise(TorchDispatchMode):
 
 
 def _is_written(returned: Any) -> bool:
-    """Whether a returned value is an argument that was changed in place."""
+    """Whether a returned value is an argument that was modified in place."""
     return returned.alias_info is not None and bool(returned.alias_info.is_write)
 
 
 def summed_terms(name: str, args: Any, out: Any) -> float:
-    """How many terms an operation sums for one entry of its result; 1 where it sums nothing."""
+    """The number of terms that an operation sums per entry of its result; 1 if it sums nothing."""
     short = name.removeprefix("aten::")
-    if short in _INNER:
-        return max(float(args[_INNER[short]].shape[-1]), 1.0)
+    if short in _SUMMED_ARGUMENT:
+        return max(float(args[_SUMMED_ARGUMENT[short]].shape[-1]), 1.0)
     made = out[0] if isinstance(out, tuple | list) else out
     tensors = [a for a in args if isinstance(a, Tensor)]
     if not tensors or not isinstance(made, Tensor):
         return 1.0
-    if name in _WHOLE:
+    if name in _DOT_PRODUCTS:
         return max(float(tensors[0].numel()), 1.0)
     if "softmax" in short or "cumsum" in short or "cumprod" in short:
         dim = next((a for a in args if type(a) is int), 0)

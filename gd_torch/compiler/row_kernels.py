@@ -1,33 +1,35 @@
-"""C functions that loop over tiles of rows: their buffers, their loops and their sums."""
+"""C text of the functions that loop over tiles of rows."""
 
 from __future__ import annotations
 
 import torch
 
 from gd_torch.compiler.access import Access
-from gd_torch.compiler.kernels import Kernel, Placed, Storage
-from gd_torch.compiler.operations import start_of
-from gd_torch.compiler.statements import Statements
+from gd_torch.compiler.kernels import Allocation, Kernel, ScheduledStatement
+from gd_torch.compiler.operations import initial_value
+from gd_torch.compiler.statements import StatementWriter
 from gd_torch.compiler.tiles import VECTOR_BYTES
 
 MAX_TILE_BYTES = 1 << 15
-"""Tile buffers of one function on the stack, at most; larger ones lie in ``work``."""
+"""Largest size of the tile buffers on the stack of one function; others are in ``work``."""
 
 MAX_LOCAL_SUMS = 64
-"""Sums over rows of one statement on the stack, at most; more lie in ``work``."""
+"""Largest number of sums over rows of a statement on the stack; others are in ``work``."""
 
 
-def row_kernel(number: int, kernel: Kernel, access: Access, statements: Statements) -> str:
-    """The function of a kernel with rows, whose number in the schedule this is."""
+def row_kernel(number: int, kernel: Kernel, access: Access, statements: StatementWriter) -> str:
+    """C text of the function of a kernel with rows; ``number`` is its index in the schedule."""
     tiles, rows = access.schedule.tiles, kernel.rows
     padded, block = tiles.padded(rows), tiles.block(rows)
     blocks = padded > block
-    sums = [placed for group in kernel.groups for placed in group.members if placed.sums_rows]
+    sums = [
+        scheduled for group in kernel.groups for scheduled in group.members if scheduled.sums_rows
+    ]
     end = f"(a + {block} < {padded} ? a + {block} : {padded})" if blocks else str(padded)
-    flush = access.data.dtype == torch.float32
+    flush = access.constants.dtype == torch.float32
     local = [
         *_tile_buffers(number, rows, access),
-        *(_buffer_of_sum(placed, access) for placed in sums),
+        *(_buffer_of_sum(scheduled, access) for scheduled in sums),
     ]
     groups = [line for group in kernel.groups for line in statements.group(group, rows)]
     return "\n".join([
@@ -38,11 +40,11 @@ def row_kernel(number: int, kernel: Kernel, access: Access, statements: Statemen
         f"  enum {{ U = {tiles.vectors(rows)} }};",
         *local,
         *([f"  for (long a = 0; a < {padded}; a += {block}) {{"] if blocks else []),
-        *(_clear(placed, access.storage(placed)) for placed in sums),
+        *(_clear(scheduled, access.allocation(scheduled)) for scheduled in sums),
         f"  for (long c = {'a' if blocks else '0'}; c < {end}; c += {tiles.width(rows)}) {{",
         *groups,
         "  }",
-        *(_finish(placed, access, blocks) for placed in sums),
+        *(_finish(scheduled, access, blocks) for scheduled in sums),
         *(["  }"] if blocks else []),
         "  FTZ_OFF;" if flush else "",
         "}",
@@ -50,53 +52,53 @@ def row_kernel(number: int, kernel: Kernel, access: Access, statements: Statemen
 
 
 def _tile_buffers(number: int, rows: int, access: Access) -> list[str]:
-    """Declarations of the buffers of one tile, on the stack as long as there is room."""
-    schedule, buffers = access.schedule, access.data.buffers
+    """Declarations of the tile buffers, on the stack up to ``MAX_TILE_BYTES``."""
+    schedule, buffers = access.schedule, access.constants.buffers
     tile, used, lines = schedule.tiles.vectors(rows), 0, []
-    for storage in schedule.storage.values():
-        if storage.where != "tile" or storage.kernel != number:
+    for allocation in schedule.allocations.values():
+        if allocation.where != "tile" or allocation.kernel != number:
             continue
-        vectors = storage.node.numel // rows * tile
-        kind, name = "I" if storage.node.mask else "V", f"t{storage.number}"
+        vectors = allocation.node.numel // rows * tile
+        kind, name = "I" if allocation.node.mask else "V", f"t{allocation.number}"
         if used + VECTOR_BYTES * vectors > MAX_TILE_BYTES and vectors > tile:
-            place = buffers.reserve(vectors * schedule.tiles.vector_entries)
-            lines.append(f"  {kind} *const {name} = ({kind} *)(work + {place});")
+            offset = buffers.reserve(vectors * schedule.tiles.vector_entries)
+            lines.append(f"  {kind} *const {name} = ({kind} *)(work + {offset});")
         else:
             used += VECTOR_BYTES * vectors
             lines.append(f"  {kind} {name}[{vectors} * H];")
     return lines
 
 
-def _buffer_of_sum(placed: Placed, access: Access) -> str:
-    """The declaration of the vectors of a reduction over rows."""
-    name, entries = f"s{access.storage(placed).number}", placed.statement.out.numel
+def _buffer_of_sum(scheduled: ScheduledStatement, access: Access) -> str:
+    """Declaration of the vectors of a reduction over rows."""
+    name, entries = f"s{access.allocation(scheduled).number}", scheduled.statement.out.numel
     if entries <= MAX_LOCAL_SUMS:
         return f"  V {name}[{entries} * H];"
-    place = access.data.buffers.reserve(entries * access.schedule.tiles.vector_entries)
-    return f"  V *const {name} = (V *)(work + {place});"
+    offset = access.constants.buffers.reserve(entries * access.schedule.tiles.vector_entries)
+    return f"  V *const {name} = (V *)(work + {offset});"
 
 
-def _clear(placed: Placed, storage: Storage) -> str:
-    """Set the vectors of a reduction over rows to its start."""
-    start = start_of(placed.statement.operation, vector=True)
-    entries = storage.node.numel
-    return f"  for (int i = 0; i < {entries} * H; i++) s{storage.number}[i] = {start};"
+def _clear(scheduled: ScheduledStatement, allocation: Allocation) -> str:
+    """Initialise the vectors of a reduction over rows."""
+    start = initial_value(scheduled.statement.operation, vector=True)
+    entries = allocation.node.numel
+    return f"  for (int i = 0; i < {entries} * H; i++) s{allocation.number}[i] = {start};"
 
 
-def _finish(placed: Placed, access: Access, blocks: bool) -> str:
-    """Take a reduction over rows out of its vectors, and add it to that of earlier blocks."""
-    storage, operation = access.storage(placed), placed.statement.operation
-    vectors = f"s{storage.number} + i * H"
-    result = f"work[{access.offsets[storage.node]} + i]"
+def _finish(scheduled: ScheduledStatement, access: Access, blocks: bool) -> str:
+    """Reduce the vectors of a reduction over rows, and combine it with that of earlier blocks."""
+    allocation, operation = access.allocation(scheduled), scheduled.statement.operation
+    vectors = f"s{allocation.number} + i * H"
+    result = f"work[{access.offsets[allocation.node]} + i]"
     if operation in ("sum", "dot"):
-        value = f"total({vectors})"
+        value = f"lane_sum({vectors})"
         more = f"{result} += {value};"
     elif operation in ("max", "min"):
-        value = f"{'largest' if operation == 'max' else 'smallest'}({vectors})"
+        value = f"{'lane_max' if operation == 'max' else 'lane_min'}({vectors})"
         more = f"{result} = s_{operation}({result}, {value});"
     else:
-        value = f"product_of({vectors})"
+        value = f"lane_product({vectors})"
         more = f"{result} *= {value};"
     first = f"{result} = {value};"
     term = f"if (a) {more} else {first}" if blocks else first
-    return f"  for (int i = 0; i < {storage.node.numel}; i++) {{ {term} }}"
+    return f"  for (int i = 0; i < {allocation.node.numel}; i++) {{ {term} }}"

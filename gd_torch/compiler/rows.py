@@ -1,58 +1,58 @@
-"""Along which axis a statement is vectorised, and which arguments it needs row by row."""
+"""Choose the axis along which a statement is vectorised: its axis of rows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from gd_torch.compiler.axis_mapping import axis_mapping
 from gd_torch.compiler.graph import Statement
-from gd_torch.compiler.kernels import SCANS, Storage
-from gd_torch.compiler.mapping import mapping
+from gd_torch.compiler.kernels import SCANS, Allocation
 from gd_torch.compiler.views import Node, View
 
 MIN_ROWS = 8
-"""An axis shorter than this is no axis to vectorise along."""
+"""Shortest axis to vectorise along."""
 
 
 class RowAxes:
-    """The choice of the axis of rows for each statement in turn.
+    """Chooses the axis of rows of each statement.
 
     Args:
-        storage: of the nodes that are computed so far.
-        main: the number of rows that most of the work has.
+        storage: of the nodes scheduled so far.
+        main: the number of rows with the most work.
     """
 
-    def __init__(self, storage: dict[Node, Storage], main: int) -> None:
-        self.storage, self.main = storage, main
+    def __init__(self, allocations: dict[Node, Allocation], main: int) -> None:
+        self.allocations, self.main = allocations, main
 
     def choose(self, statement: Statement) -> int | None:
-        """The axis to vectorise along, by what its arguments allow; None for scalar code."""
+        """The axis to vectorise along, by a score of its arguments; None for scalar code."""
         if statement.table is not None:
             return None
         scanned = statement.operation in SCANS
-        best, found = 0.0, None
+        best, chosen = 0.0, None
         for axis, size in enumerate(statement.sizes):
             if size < MIN_ROWS or (scanned and axis >= len(statement.outer)):
                 continue
             score = self._score(statement, axis)
             if score > best:
-                best, found = score, axis
-        return found
+                best, chosen = score, axis
+        return chosen
 
     def _score(self, statement: Statement, axis: int) -> float:
-        """How well an axis suits, the largest for equal rows and arguments in the same row."""
+        """The score of an axis: highest for the main rows with all arguments in the same row."""
         size = statement.sizes[axis]
         score = 10.0 if size == self.main else 0.0
         if axis >= len(statement.outer):
             score -= 0.5
-        elif statement.place.strides[axis] != 1:
+        elif statement.target.strides[axis] != 1:
             score -= 0.1
         for view in statement.arguments:
             score += self._score_of_argument(view, axis, size)
         return score + min(size, 4096) / 1e4
 
     def _score_of_argument(self, view: View, axis: int, size: int) -> float:
-        """More for an argument in the same row than for neighbours or scattered entries."""
+        """The score of an argument: same row > contiguous rows > strided rows."""
         if view.node is None or view.strides[axis] == 0:
             return 0.0
         if view.node.kind == "constant":
@@ -62,28 +62,28 @@ class RowAxes:
         return 1.0 if self._step(view, axis) == 1 else -2.0
 
     def _step(self, view: View, axis: int) -> int:
-        """How far apart in memory neighbouring rows are."""
+        """The stride in memory between neighbouring rows."""
         assert view.node is not None
-        storage = self.storage.get(view.node)
-        if storage is None or storage.row_axis is None or view.node.linear:
+        allocation = self.allocations.get(view.node)
+        if allocation is None or allocation.row_axis is None or view.node.linear:
             return view.strides[axis]
-        moves = mapping(view)
+        moves = axis_mapping(view)
         assert moves is not None
-        step = dict(moves[storage.row_axis][1]).get(axis, 0)
-        others = any(axis in dict(m[1]) for j, m in enumerate(moves) if j != storage.row_axis)
+        step = dict(moves[allocation.row_axis][1]).get(axis, 0)
+        others = any(axis in dict(m[1]) for j, m in enumerate(moves) if j != allocation.row_axis)
         return 2 if others else step
 
     def is_local(self, view: View, row_axis: int | None, rows: int) -> bool:
-        """Whether a row needs only the same row of this argument."""
+        """Whether each row reads only the same row of this argument."""
         if row_axis is None or view.node is None or view.node.linear:
             return False
-        storage = self.storage.get(view.node)
-        if storage is None or storage.row_axis is None:
+        allocation = self.allocations.get(view.node)
+        if allocation is None or allocation.row_axis is None:
             return False
-        own = storage.row_axis
-        if any(not placed.computes_in_row(own) for placed in storage.placed):
+        own = allocation.row_axis
+        if any(not scheduled.computes_in_row(own) for scheduled in allocation.writers):
             return False
-        moves = mapping(view)
+        moves = axis_mapping(view)
         return (
             moves is not None
             and view.node.sizes[own] == rows
@@ -92,20 +92,20 @@ class RowAxes:
         )
 
     def repeats_last_row(self, view: View, row_axis: int, rows: int) -> bool:
-        """Whether, in rows of padding, an argument has the value that it has in the last row."""
+        """Whether an argument has in the padding rows the value of the last row."""
         if view.node is None or view.strides[row_axis] == 0 or view.node.kind == "constant":
             return True
-        source = self.storage.get(view.node)
+        source = self.allocations.get(view.node)
         if source is None or not source.repeats_last_row:
             return False
         return self.is_local(view, row_axis, rows)
 
 
 def row_axis_of_result(statement: Statement, row_axis: int) -> int | None:
-    """The axis of the result that the rows run along."""
+    """The axis of the result that corresponds to the axis of rows; None if there is none."""
     if statement.out.linear:
         return None
-    moves = mapping(statement.place)
+    moves = axis_mapping(statement.target)
     if moves is None:
         return None
     axes = [j for j, (_, steps) in enumerate(moves) if row_axis in dict(steps)]
@@ -113,7 +113,7 @@ def row_axis_of_result(statement: Statement, row_axis: int) -> int | None:
 
 
 def main_rows(statements: Sequence[Statement]) -> int:
-    """The length along which most of the work lies, that of data where several are equal."""
+    """The axis length with the most work; of equal ones, that of constant data."""
     score: dict[int, float] = {}
     for statement in statements:
         work = math.prod(statement.sizes)

@@ -1,8 +1,9 @@
-"""Which statements run together.
+"""Group statements into kernels and loop nests.
 
-A kernel is either a sequence of scalar statements (``rows`` 0) or a loop over tiles of rows, rows
-being the index along one long axis, as of data. Within a kernel, statements of equal loops form a
-group. A statement goes into the earliest kernel and group that its arguments allow.
+A kernel is either a sequence of scalar statements (``rows`` 0) or a loop over tiles of rows, where
+rows are the indices along one long axis, such as that of the data. Within a kernel, statements with
+equal loops form a group. A statement is added to the first kernel and group that its arguments
+allow.
 """
 
 from __future__ import annotations
@@ -11,24 +12,31 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from gd_torch.compiler.allocation import allocate, allocate_lanes
 from gd_torch.compiler.graph import Statement
-from gd_torch.compiler.kernels import SCANS, Group, Kernel, Placed, Storage, same_entry
+from gd_torch.compiler.kernels import (
+    SCANS,
+    Allocation,
+    Group,
+    Kernel,
+    ScheduledStatement,
+    same_entry,
+)
 from gd_torch.compiler.rows import RowAxes, main_rows, row_axis_of_result
-from gd_torch.compiler.storage import choose_storage, choose_storage_of_runs
 from gd_torch.compiler.tiles import MIN_BLOCKED_SUMS, Tiles, needs_large_tiles
 from gd_torch.compiler.views import Node, View
 
 MIN_BLOCKED_TERMS = 16
-"""A sum of so many products for each row is computed in blocks."""
+"""Products per row from which a sum of products is computed in blocks."""
 
 
 class Schedule:
     """The kernels of a program.
 
     Args:
-        outputs: views that are needed at the end.
-        item_bytes: bytes of a number.
-        along_runs: every statement is vectorised over independent runs instead of an axis.
+        outputs: views that must be computed.
+        item_bytes: bytes of a scalar.
+        along_runs: every statement is vectorised over independent runs, not along an axis.
 
     Attributes:
         kernels: in the order of execution. storage: of every computed node. tiles: of the rows.
@@ -40,94 +48,96 @@ class Schedule:
         outputs: Sequence[View],
         item_bytes: int,
         *,
-        along_runs: bool = False,
+        runs_as_lanes: bool = False,
     ) -> None:
-        self.along_runs = along_runs
+        self.runs_as_lanes = runs_as_lanes
         self._zeroed: dict[Node, Node] = {}
         self.kernels: list[Kernel] = []
-        self.storage: dict[Node, Storage] = {}
+        self.allocations: dict[Node, Allocation] = {}
         needed = needed_statements(statements, outputs)
-        rows = 0 if along_runs else main_rows(needed)
-        self.axes = RowAxes(self.storage, rows)
+        rows = 0 if runs_as_lanes else main_rows(needed)
+        self.axes = RowAxes(self.allocations, rows)
         self.tiles = Tiles(item_bytes, any(needs_large_tiles(each, rows) for each in needed))
         for statement in needed:
-            self._place(statement)
-        if along_runs:
-            choose_storage_of_runs(self.kernels, self.storage, outputs)
+            self._add(statement)
+        if runs_as_lanes:
+            allocate_lanes(self.kernels, self.allocations, outputs)
         else:
-            choose_storage(self.kernels, self.storage, self.axes, outputs)
+            allocate(self.kernels, self.allocations, self.axes, outputs)
 
-    def all_placed(self) -> Iterator[Placed]:
+    def all_scheduled(self) -> Iterator[ScheduledStatement]:
         """Every statement, in the order of execution."""
         for kernel in self.kernels:
             for group in kernel.groups:
                 yield from group.members
 
-    def _source(self, view: View) -> Storage | None:
-        """Where an argument is kept, if statements compute it."""
-        return None if view.node is None else self.storage.get(view.node)
+    def _source(self, view: View) -> Allocation | None:
+        """The allocation of an argument; None if it is not a computed node."""
+        return None if view.node is None else self.allocations.get(view.node)
 
-    # ------------------------------------------------ where a statement goes
+    # ------------------------------------------------ position of a statement
 
-    def _place(self, statement: Statement) -> None:
-        """Put a statement into a kernel and a group."""
-        row_axis = None if self.along_runs else self.axes.choose(statement)
-        placed = _with_loops(statement, row_axis)
+    def _add(self, statement: Statement) -> None:
+        """Add a statement to a kernel and a group."""
+        row_axis = None if self.runs_as_lanes else self.axes.choose(statement)
+        scheduled = _with_loops(statement, row_axis)
         rows = 0 if row_axis is None else statement.sizes[row_axis]
-        if placed.sums_rows and rows != self.tiles.padded(rows):
-            self._leave_out_padding(placed, rows)
-        storage = self._storage_of_result(placed)
-        placed.kernel = self._kernel(placed, storage, rows)
-        placed.group = self._group(placed, storage)
-        self.kernels[placed.kernel].groups[placed.group].members.append(placed)
+        if scheduled.sums_rows and rows != self.tiles.padded(rows):
+            self._exclude_padding(scheduled, rows)
+        allocation = self._storage_of_result(scheduled)
+        scheduled.kernel = self._kernel(scheduled, allocation, rows)
+        scheduled.group = self._group(scheduled, allocation)
+        self.kernels[scheduled.kernel].groups[scheduled.group].members.append(scheduled)
         repeats = row_axis is not None and all(
             self.axes.repeats_last_row(view, row_axis, rows) for view in statement.arguments
         )
-        storage.repeats_last_row = repeats and (storage.repeats_last_row or not storage.placed)
-        storage.placed.append(placed)
+        allocation.repeats_last_row = repeats and (
+            allocation.repeats_last_row or not allocation.writers
+        )
+        allocation.writers.append(scheduled)
 
-    def _storage_of_result(self, placed: Placed) -> Storage:
-        """The storage of a statement's result, a new one for the first of its parts."""
-        node = placed.statement.out
-        if node not in self.storage:
-            storage = self.storage[node] = Storage(node)
-            storage.number = len(self.storage)
-            if placed.row_axis is not None and not placed.sums_rows:
-                storage.row_axis = row_axis_of_result(placed.statement, placed.row_axis)
-        return self.storage[node]
+    def _storage_of_result(self, scheduled: ScheduledStatement) -> Allocation:
+        """The allocation of a statement's result, created for the first writer of the node."""
+        node = scheduled.statement.out
+        if node not in self.allocations:
+            allocation = self.allocations[node] = Allocation(node)
+            allocation.number = len(self.allocations)
+            if scheduled.row_axis is not None and not scheduled.sums_rows:
+                allocation.row_axis = row_axis_of_result(scheduled.statement, scheduled.row_axis)
+        return self.allocations[node]
 
-    def _kernel(self, placed: Placed, storage: Storage, rows: int) -> int:
+    def _kernel(self, scheduled: ScheduledStatement, allocation: Allocation, rows: int) -> int:
         """The earliest kernel of these rows in which the arguments are complete."""
         first = 0
-        for view in placed.statement.arguments:
+        for view in scheduled.statement.arguments:
             source = self._source(view)
             if source is not None:
                 if rows:
-                    near = self.axes.is_local(view, placed.row_axis, rows)
+                    accessible = self.axes.is_local(view, scheduled.row_axis, rows)
                 else:
-                    near = self.kernels[source.kernel].rows == 0
-                first = max(first, source.kernel if near else source.kernel + 1)
-        if storage.placed:  # an earlier part of the same node
-            together = self.kernels[storage.kernel].rows == rows
-            first = max(first, storage.kernel if together else storage.kernel + 1)
+                    accessible = self.kernels[source.kernel].rows == 0
+                first = max(first, source.kernel if accessible else source.kernel + 1)
+        if allocation.writers:  # another statement writes to the same node
+            together = self.kernels[allocation.kernel].rows == rows
+            first = max(first, allocation.kernel if together else allocation.kernel + 1)
         for index in range(first, len(self.kernels)):
             if self.kernels[index].rows == rows:
                 return index
         self.kernels.append(Kernel(rows))
         return len(self.kernels) - 1
 
-    def _group(self, placed: Placed, storage: Storage) -> int:
+    def _group(self, scheduled: ScheduledStatement, allocation: Allocation) -> int:
         """The earliest group of the same loops in which the arguments are complete."""
-        statement, groups = placed.statement, self.kernels[placed.kernel].groups
-        loops, first = placed.loop_sizes, 0
+        statement, groups = scheduled.statement, self.kernels[scheduled.kernel].groups
+        loops, first = scheduled.loop_sizes, 0
         for view in statement.arguments:
             source = self._source(view)
-            if source is not None and source.kernel == placed.kernel:
-                here = groups[source.group].loops == loops and same_entry(source, view, placed)
+            if source is not None and source.kernel == scheduled.kernel:
+                here = groups[source.group].loops == loops and same_entry(source, view, scheduled)
                 first = max(first, source.group if here else source.group + 1)
-        if storage.placed and storage.kernel == placed.kernel:
-            first = max(first, storage.group + 1)
-        alone = placed.blocked or statement.table is not None or statement.operation in SCANS
+        if allocation.writers and allocation.kernel == scheduled.kernel:
+            first = max(first, allocation.group + 1)
+        alone = scheduled.blocked or statement.table is not None or statement.operation in SCANS
         for index in range(first, len(groups)):
             if groups[index].loops == loops and not alone and not groups[index].closed:
                 return index
@@ -136,9 +146,9 @@ class Schedule:
 
     # ------------------------------------------------ rows of padding
 
-    def _leave_out_padding(self, placed: Placed, rows: int) -> None:
-        """Sum a copy that is zero in rows of padding; where that is not enough, mask every term."""
-        statement, row_axis = placed.statement, placed.row_axis
+    def _exclude_padding(self, scheduled: ScheduledStatement, rows: int) -> None:
+        """Reduce a copy with zeros in the padding rows if possible, else mask every term."""
+        statement, row_axis = scheduled.statement, scheduled.row_axis
         assert row_axis is not None
         views = statement.arguments
         if statement.operation in ("sum", "dot") and all(
@@ -153,22 +163,22 @@ class Schedule:
                     self._zero_in_padding(view) if view is chosen else view for view in views
                 ]
                 return
-        placed.masked, placed.blocked = True, False
+        scheduled.masked, scheduled.blocked = True, False
 
     def _zero_in_padding(self, view: View) -> View:
-        """The same view of a copy of its node that is zero in rows of padding."""
+        """The same view of a copy of its node that is zero in the padding rows."""
         node = view.node
         assert node is not None
         if node not in self._zeroed:
             zeroed = Node("computed", node.sizes)
             self._zeroed[node] = zeroed
-            whole = view.graph.whole(node, node.sizes)
-            place = view.graph.whole(zeroed, node.sizes)
-            self._place(Statement("valid", zeroed, node.sizes, 0, [whole], place))
+            whole = view.graph.all_entries(node, node.sizes)
+            target = view.graph.all_entries(zeroed, node.sizes)
+            self._add(Statement("valid", zeroed, node.sizes, 0, [whole], target))
         return replace(view, node=self._zeroed[node])
 
 
-def _with_loops(statement: Statement, row_axis: int | None) -> Placed:
+def _with_loops(statement: Statement, row_axis: int | None) -> ScheduledStatement:
     """A statement with the loops of its group; large products are blocked."""
     outer = len(statement.outer)
     sums_rows = row_axis is not None and row_axis >= outer
@@ -177,13 +187,13 @@ def _with_loops(statement: Statement, row_axis: int | None) -> Placed:
         for axis in range(len(statement.sizes))
         if axis != row_axis and (sums_rows or axis < outer)
     ]
-    placed = Placed(statement, row_axis, tuple(loops))
+    scheduled = ScheduledStatement(statement, row_axis, tuple(loops))
     if row_axis is not None and statement.operation == "dot":
         if sums_rows:
-            placed.blocked = math.prod(placed.loop_sizes) >= MIN_BLOCKED_SUMS
+            scheduled.blocked = math.prod(scheduled.loop_sizes) >= MIN_BLOCKED_SUMS
         else:
-            placed.blocked = math.prod(placed.inner_sizes) >= MIN_BLOCKED_TERMS
-    return placed
+            scheduled.blocked = math.prod(scheduled.inner_sizes) >= MIN_BLOCKED_TERMS
+    return scheduled
 
 
 def needed_statements(statements: Sequence[Statement], outputs: Sequence[View]) -> list[Statement]:

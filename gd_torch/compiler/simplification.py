@@ -1,4 +1,4 @@
-"""Pointwise operations that need no statement: folded numbers, factors of 1, powers of two."""
+"""Simplify pointwise operations: constant folding, factors of 1, division by powers of two."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gd_torch.compiler.views import View
 FOLDED: dict[str, Callable[[float, float], float]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
 }  # fmt: skip
-"""Operations on two numbers; in float32 rounding the float64 result gives the same bits."""
+"""Operations on two numbers; rounding the float64 result to float32 gives the same bits."""
 
 
-def simplified(operation: str, views: list[View]) -> View | None:
-    """A shorter form of a pointwise operation that gives the same bits, or None."""
+def simplify(operation: str, views: list[View]) -> View | None:
+    """A simpler form of a pointwise operation with bit-identical results, or None."""
     values = [view.value if view.node is None else None for view in views]
     first = views[0]
     if operation == "neg" and values[0] is not None:

@@ -1,4 +1,4 @@
-"""The whole C source of a compiled objective: prelude, functions, evaluation and driver."""
+"""Generate the C source of an objective: header, functions, evaluation and driver."""
 
 from __future__ import annotations
 
@@ -9,46 +9,49 @@ from dataclasses import dataclass
 import torch
 
 from gd_torch.compiler.buffers import Buffers
-from gd_torch.compiler.elementary import elementary
+from gd_torch.compiler.c_header import c_header, read_c_file
+from gd_torch.compiler.elementary import elementary_functions
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.evaluation import Evaluation
+from gd_torch.compiler.evaluate_code import EvaluateCode
 from gd_torch.compiler.lowering import Lowering
-from gd_torch.compiler.prelude import c_text, prelude
-from gd_torch.compiler.recording import record
 from gd_torch.compiler.rules import KNOWN
 from gd_torch.compiler.schedule import Schedule
 from gd_torch.compiler.strides import contiguous
+from gd_torch.compiler.tracing import trace
 from gd_torch.typing import Objective, Weights
 
 MAX_LOCAL_WEIGHTS = 64
-"""Up to this many weights are kept in variables of the C function, more in memory."""
+"""Largest number of weight entries in local arrays of the C function; others are in ``work``."""
 
 MAX_RUN_ENTRIES = 256
-"""Entries of all buffers of a run that is a lane of vectors, at most."""
+"""Largest number of buffer entries of a run that is a lane of vectors."""
 
-SHORT_BUFFERS = 32
-"""Up to so many entries of buffers, four vectors of runs are advanced together; beyond, two."""
+MAX_FOUR_VECTOR_ENTRIES = 32
+"""Buffer entries per run up to which four vectors of runs are advanced together, else two."""
 
-LIMITS = {
+SAFE_SQUARES = {
     torch.float32: ("0x1p-90f", "0x1p90f"),
     torch.float64: ("0x1p-800", "0x1p800"),
 }
-"""Between these a sum of squares has lost nothing."""
+"""Range in which a sum of squares is exact to rounding, without overflow or underflow."""
 
-LEVELS = ((3, 80), (2, 600), (1, 3000))
-"""(level of the compiler, statements up to which it is used)."""
+OPTIMIZATION_LEVELS = ((3, 80), (2, 600), (1, 3000))
+"""(optimization level of the C compiler, largest number of statements for it)."""
 
 CODES = {"LOSS": 1, "GRADIENT": 2, "TOLERANCE": 3, "STEPS": 4, "WEIGHT": 5}
-"""The numbers of Stop (descent/result.py) in C; a test compares them."""
+"""The values of ``Stop`` (descent/result.py) in C; a test compares them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """C text with the data that it reads.
+    """C text with the constants that it reads.
 
     Attributes:
-        text: the whole source. statements: how many were generated. rows: some run along rows.
-        buffers: what the functions read. count: entries of all weights.
+        text: the complete source.
+        statements: number of statements.
+        rows: whether a kernel loops over rows.
+        buffers: the constants that the functions read.
+        count: number of entries of all weights.
     """
 
     text: str
@@ -58,112 +61,113 @@ class Source:
     count: int
 
 
-def generate(objective: Objective, weights: Weights, *, along_runs: bool = False) -> Source:
-    """Record an objective and write it as C.
+def generate(objective: Objective, weights: Weights, *, runs_as_lanes: bool = False) -> Source:
+    """Trace an objective and generate its C source.
 
     Args:
         objective: a torch function of the weights that returns one scalar.
-        weights: where it is recorded; they fix shapes and dtype.
+        weights: the point at which it is traced; they determine shapes and dtype.
         along_runs: vectorise over independent runs.
 
     Raises:
-        Unsupported: it cannot be recorded, or has no compiled form.
+        Unsupported: it cannot be traced, or has no compiled form.
     """
     if any(w.device.type != "cpu" for w in weights):
-        raise Unsupported("compiled steps are for the CPU so far")
-    if any(w.dtype not in LIMITS or w.dtype != weights[0].dtype for w in weights):
+        raise Unsupported("compiled steps support only the CPU")
+    if any(w.dtype not in SAFE_SQUARES or w.dtype != weights[0].dtype for w in weights):
         raise Unsupported("its weights are not all float32 or all float64")
     try:
-        return _generated(objective, weights, along_runs)
+        return _generate(objective, weights, runs_as_lanes)
     except Unsupported:
         raise
-    except Exception as error:  # TorchScript changes the type of what is raised in it, for one
+    except Exception as error:  # TorchScript, for example, changes the type of exceptions
         reason = str(error).strip().split("\n")[0]
-        raise Unsupported(f"recording it failed with {type(error).__name__}: {reason}") from error
+        raise Unsupported(f"tracing it failed with {type(error).__name__}: {reason}") from error
 
 
-def _generated(objective: Objective, weights: Weights, along_runs: bool) -> Source:
-    """The same, after the checks."""
-    lowering = Lowering(record(objective, weights, KNOWN))
+def _generate(objective: Objective, weights: Weights, runs_as_lanes: bool) -> Source:
+    """Generate the source; the weights have been checked."""
+    lowering = Lowering(trace(objective, weights, KNOWN))
     dtype, count = weights[0].dtype, sum(w.numel() for w in weights)
     outputs = [lowering.value, *lowering.partials]
     schedule = Schedule(
-        lowering.graph.statements, outputs, weights[0].element_size(), along_runs=along_runs
+        lowering.graph.statements, outputs, weights[0].element_size(), runs_as_lanes=runs_as_lanes
     )
-    evaluation = Evaluation(schedule, dtype, count, lowering.value, lowering.partials)
-    text = (_text_of_runs if along_runs else _text_of_rows)(evaluation)
-    statements = sum(1 for _ in schedule.all_placed())
+    evaluate_code = EvaluateCode(schedule, dtype, count, lowering.value, lowering.partials)
+    text = (_lanes_text if runs_as_lanes else _rows_text)(evaluate_code)
+    statements = sum(1 for _ in schedule.all_scheduled())
     rows = any(kernel.rows for kernel in schedule.kernels)
-    return Source(text, statements, rows, evaluation.buffers, count)
+    return Source(text, statements, rows, evaluate_code.buffers, count)
 
 
 def optimization(source: Source) -> int:
-    """The compiler's level, which changes no bit: less for long sources, where time grows."""
-    return next((level for level, most in LEVELS if source.statements <= most), 0)
+    """The optimization level: lower for long sources; results are bit-identical at all levels."""
+    return next((level for level, most in OPTIMIZATION_LEVELS if source.statements <= most), 0)
 
 
-def _text_of_rows(evaluation: Evaluation) -> str:
-    """The source of a program whose vectors run along rows, or that has none."""
-    results = [f"  {loops} g[{entry}] = {value};" for loops, entry, value in _partials(evaluation)]
+def _rows_text(evaluate_code: EvaluateCode) -> str:
+    """The source of a program that executes one run, with vectors along rows, if any."""
+    results = [
+        f"  {loops} g[{entry}] = {value};" for loops, entry, value in _partials(evaluate_code)
+    ]
     function = [
         "static inline __attribute__((always_inline)) T evaluate(const T *w, T *g, const T *data, "
         "const T *uni, const T *sca, const int *tab, T *work) {",
-        *evaluation.body,
+        *evaluate_code.body,
         *results,
-        f"  return {evaluation.result(evaluation.value, [])};",
+        f"  return {evaluate_code.result(evaluate_code.value, [])};",
         "}",
     ]
-    return _assembled(
-        evaluation, [_local_weights(evaluation), *evaluation.kernels, *function], "run.c"
+    return _join_source(
+        evaluate_code, [_local_weights(evaluate_code), *evaluate_code.kernels, *function], "run.c"
     )
 
 
-def _local_weights(evaluation: Evaluation) -> str:
-    """Where the driver keeps weights, partials and moved weights: in variables or in memory."""
-    if evaluation.count <= MAX_LOCAL_WEIGHTS:
+def _local_weights(evaluate_code: EvaluateCode) -> str:
+    """C text that allocates weights, partials and updated weights of the driver."""
+    if evaluate_code.count <= MAX_LOCAL_WEIGHTS:
         return "#define LOCAL(x) x[COUNT]"
-    room = -(-evaluation.count // 64) * 64 + 1024
-    place = evaluation.buffers.work
-    evaluation.buffers.work += 3 * room
+    size = -(-evaluate_code.count // 64) * 64 + 1024
+    offset = evaluate_code.buffers.work
+    evaluate_code.buffers.work += 3 * size
     return (
-        f"enum {{ AT_w = {place}, AT_g = {place + room}, AT_m = {place + 2 * room} }};\n"
+        f"enum {{ AT_w = {offset}, AT_g = {offset + size}, AT_m = {offset + 2 * size} }};\n"
         "#define LOCAL(x) *const x = work + AT_##x"
     )
 
 
-def _text_of_runs(evaluation: Evaluation) -> str:
-    """The source of a program whose vectors run along independent runs."""
-    storages = evaluation.schedule.storage.values()
-    kept = [storage for storage in storages if storage.where != "register"]
-    size = sum(storage.node.numel for storage in kept)
-    if size + 3 * evaluation.count > MAX_RUN_ENTRIES:
+def _lanes_text(evaluate_code: EvaluateCode) -> str:
+    """The source of a program that executes independent runs as lanes of vectors."""
+    allocations = evaluate_code.schedule.allocations.values()
+    buffered = [allocation for allocation in allocations if allocation.where != "register"]
+    size = sum(allocation.node.numel for allocation in buffered)
+    if size + 3 * evaluate_code.count > MAX_RUN_ENTRIES:
         raise Unsupported("one run needs too much memory to be a lane of vectors")
     buffers = [
-        f"  {'I' if storage.node.mask else 'V'} t{storage.number}[{storage.node.numel} * U * H];"
-        for storage in kept
+        f"  {'I' if a.node.mask else 'V'} t{a.number}[{a.node.numel} * U * H];" for a in buffered
     ]
     each = "for (int u = 0; u < U * H; u++)"
     results = [
         f"  {loops} {each} g[({entry}) * U * H + u] = {value};"
-        for loops, entry, value in _partials(evaluation)
+        for loops, entry, value in _partials(evaluate_code)
     ]
     function = [
-        f"enum {{ U = {4 if size <= SHORT_BUFFERS else 2} }};",
+        f"enum {{ U = {4 if size <= MAX_FOUR_VECTOR_ENTRIES else 2} }};",
         "static inline __attribute__((always_inline)) void evaluate(const V *w, V *g, V *l, "
         "const T *uni, const T *sca, const int *tab) {",
         *buffers,
-        *evaluation.body,
+        *evaluate_code.body,
         *results,
-        f"  {each} l[u] = {evaluation.result(evaluation.value, [])};",
+        f"  {each} l[u] = {evaluate_code.result(evaluate_code.value, [])};",
         "}",
     ]
-    return _assembled(evaluation, function, "run_lanes.c")
+    return _join_source(evaluate_code, function, "run_lanes.c")
 
 
-def _partials(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
-    """Per weight: loops over its axes, the entry among all weights' partials, and the partial."""
+def _partials(evaluate_code: EvaluateCode) -> Iterator[tuple[str, str, str]]:
+    """Per weight: loops over its axes, the index of an entry of all partials, and its value."""
     base = 0
-    for view in evaluation.partials:
+    for view in evaluate_code.partials:
         names = [f"a{i}" for i in range(len(view.shape))]
         loops = " ".join(
             f"for (int {name} = 0; {name} < {size}; {name}++)"
@@ -171,25 +175,26 @@ def _partials(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
         )
         strides = contiguous(view.shape)
         steps = [f"{name} * {stride}" for name, stride in zip(names, strides, strict=True)]
-        yield loops, " + ".join([str(base), *steps]), evaluation.result(view, names)
+        yield loops, " + ".join([str(base), *steps]), evaluate_code.result(view, names)
         base += math.prod(view.shape)
 
 
-def _assembled(evaluation: Evaluation, parts: Sequence[str], driver: str) -> str:
-    """The whole source.
+def _join_source(evaluate_code: EvaluateCode, parts: Sequence[str], driver: str) -> str:
+    """The complete source.
 
     Args:
-        parts: the evaluation with its functions. driver: the file of c/ that calls it.
+        parts: the text of the evaluation with its functions.
+        driver: the file in ``c/`` that calls it.
     """
-    tiny, huge = LIMITS[evaluation.dtype]
+    tiny, huge = SAFE_SQUARES[evaluate_code.dtype]
     return "\n".join([
-        prelude(evaluation.dtype),
-        elementary(sorted(evaluation.functions), evaluation.dtype),
-        f"#define COUNT {evaluation.count}L",
+        c_header(evaluate_code.dtype),
+        elementary_functions(sorted(evaluate_code.functions), evaluate_code.dtype),
+        f"#define COUNT {evaluate_code.count}L",
         f"#define TINY_SQUARE {tiny}",
         f"#define HUGE_SQUARE {huge}",
         "enum { " + ", ".join(f"{name} = {code}" for name, code in CODES.items()) + " };",
-        c_text("program.h"),
+        read_c_file("program.h"),
         *parts,
-        c_text(driver),
+        read_c_file(driver),
     ])  # fmt: skip

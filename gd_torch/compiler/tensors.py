@@ -1,4 +1,4 @@
-"""What the compiler asks of a tensor: its storage and how its entries lie there."""
+"""Storage and memory layout of tensors."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from gd_torch.compiler.errors import Unsupported
-from gd_torch.compiler.strides import without_single
+from gd_torch.compiler.strides import zero_single_strides
 
 
-def memory(tensor: Tensor) -> int:
+def storage_address(tensor: Tensor) -> int:
     """The address of a tensor's storage.
 
     Raises:
-        Unsupported: it has none, as sparse tensors.
+        Unsupported: the tensor is sparse or not on the CPU.
     """
     if tensor.layout != torch.strided or tensor.device.type != "cpu":
         raise Unsupported(f"it uses a tensor of layout {tensor.layout} on {tensor.device}")
     return int(tensor.untyped_storage()._cdata)
 
 
-def whole_storage(tensor: Tensor) -> Tensor:
+def storage_entries(tensor: Tensor) -> Tensor:
     """All entries of a tensor's storage in order, shape (entries,)."""
     size = tensor.untyped_storage().nbytes() // tensor.element_size()
     return tensor.as_strided((size,), (1,), 0)
@@ -31,11 +31,11 @@ def whole_storage(tensor: Tensor) -> Tensor:
 
 def strides_of(tensor: Tensor) -> tuple[int, ...]:
     """A tensor's strides; 0 for axes of length 1."""
-    return without_single(tensor.shape, tensor.stride())
+    return zero_single_strides(tensor.shape, tensor.stride())
 
 
 def is_dense(tensor: Tensor) -> bool:
-    """Whether a tensor's entries lie without gaps or overlaps."""
+    """Whether a tensor's entries are contiguous in some order of axes, without overlaps."""
     step = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size == 1:
@@ -47,7 +47,7 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def fills_storage(tensor: Tensor) -> bool:
-    """Whether a tensor is dense and holds every entry of its storage."""
+    """Whether a tensor is dense and contains every entry of its storage."""
     size = tensor.untyped_storage().nbytes() // tensor.element_size()
     return tensor.numel() == size and tensor.storage_offset() == 0 and is_dense(tensor)
 
@@ -70,7 +70,7 @@ def tensors_in(thing: object) -> Iterator[Tensor]:
 
 
 def with_replaced(thing: Any, old: Tensor, new: Tensor) -> Any:
-    """Nested sequences and dicts with one tensor replaced."""
+    """A copy of nested sequences and dicts with one tensor replaced."""
     if thing is old:
         return new
     if isinstance(thing, list | tuple):

@@ -1,4 +1,4 @@
-"""How rows are cut into tiles of vectors."""
+"""Division of rows into tiles of vectors."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import math
 from gd_torch.compiler.graph import Statement
 
 VECTOR_BYTES = 64
-"""Bytes of a virtual vector, whatever the size of the processor's own."""
+"""Bytes of a virtual vector, independent of the vector size of the processor."""
 
 BLOCK_ROWS = 4096
-"""Rows after which sums over rows are taken out of the vectors, for exactness."""
+"""Rows after which the vectors of a sum over rows are reduced, to limit rounding errors."""
 
 MIN_BLOCKED_SUMS = 256
-"""So many sums of products over rows are computed in blocks."""
+"""Sums of products over rows from which they are computed in blocks."""
 
-LARGE_TILE = 16
-"""Virtual vectors of a tile where there are so many sums."""
+LARGE_TILE_VECTORS = 16
+"""Virtual vectors per tile in a program with very many sums over rows."""
 
 
 class Tiles:
     """The tiles of a program.
 
     Args:
-        item_bytes: bytes of a number.
-        large: whether a tile has many vectors, as large sums over rows need them.
+        item_bytes: bytes of a scalar.
+        large: use tiles of many vectors, for statements with very many sums over rows.
     """
 
     def __init__(self, item_bytes: int, large: bool) -> None:
@@ -32,30 +32,30 @@ class Tiles:
 
     @property
     def vector_entries(self) -> int:
-        """Numbers of a virtual vector."""
+        """Scalars per virtual vector."""
         return VECTOR_BYTES // self.item_bytes
 
     def vectors(self, rows: int) -> int:
-        """How many virtual vectors a tile of these rows has."""
+        """Virtual vectors per tile."""
         vectors = -(-rows * self.item_bytes // VECTOR_BYTES)
         if self.large:
-            tiles = -(-vectors // LARGE_TILE)
+            tiles = -(-vectors // LARGE_TILE_VECTORS)
             return -(-vectors // (2 * tiles)) * 2
         if vectors <= 6:
             return vectors
         return min((4, 5, 6), key=lambda count: (-(-vectors // count) * count - vectors, -count))
 
     def width(self, rows: int) -> int:
-        """Rows of one tile."""
+        """Rows per tile."""
         return self.vectors(rows) * VECTOR_BYTES // self.item_bytes
 
     def padded(self, rows: int) -> int:
-        """Rows of whole tiles."""
+        """Rows rounded up to complete tiles."""
         width = self.width(rows)
         return -(-rows // width) * width
 
     def block(self, rows: int) -> int:
-        """Rows of the tiles whose sums are added up in vectors."""
+        """Rows per block; the vectors of a sum are reduced after each block."""
         width = self.width(rows)
         return max(1, BLOCK_ROWS // width) * width
 

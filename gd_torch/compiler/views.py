@@ -3,7 +3,7 @@
 A :class:`Node` is a dense array of a generated program. A :class:`View` selects entries of a node
 as torch's strided tensors select entries of a storage: by offset, shape and strides, all counted in
 entries of the node in row-major order. Every torch view operation is therefore arithmetic on
-strides and needs no code at run time.
+strides and generates no code.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Node:
-    """A dense array: weights, constant data or what statements compute.
+    """A dense array: a weight, a constant or the result of statements.
 
     Attributes:
         kind: "weight", "constant" or "computed".
-        sizes: its axes, none of length 1, row-major.
-        mask: holds truth values instead of numbers.
-        tensor: a constant's data, contiguous. base: a weight's first entry among all weights.
-        linear: some view of it crosses its axes, so it must lie in memory in row-major order.
+        sizes: lengths of its axes, none of length 1, row-major.
+        mask: whether it contains booleans instead of numbers.
+        tensor: the data of a constant, contiguous.
+        base: index of the first entry of a weight among all weights.
+        linear: whether it must be row-major in memory, as a view extends over several axes.
     """
 
     kind: str
@@ -42,7 +43,7 @@ class Node:
 
     @property
     def numel(self) -> int:
-        """How many entries it has."""
+        """Number of entries."""
         return math.prod(self.sizes)
 
     @property
@@ -53,7 +54,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A strided look at a node, or a number (node None) of any shape."""
+    """A strided view of a node, or a constant number of any shape (``node`` None)."""
 
     graph: Graph
     node: Node | None
@@ -64,11 +65,11 @@ class View:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it holds truth values."""
+        """Whether it contains booleans."""
         return self.node is not None and self.node.mask
 
     def key(self) -> tuple[object, ...]:
-        """Equal for views of the same entries."""
+        """A key that is equal for views of the same entries."""
         if self.node is None:
             return ("number", self.value.hex(), self.shape)
         return (id(self.node), self.offset, self.shape, self.strides)
@@ -85,7 +86,7 @@ class View:
         return replace(self, shape=tuple(shape), strides=tuple(strides))
 
     def permute(self, dims: Sequence[int]) -> View:
-        """Axes in another order."""
+        """Reorder the axes, as torch.permute."""
         return replace(
             self,
             shape=tuple(self.shape[d] for d in dims),
@@ -93,13 +94,13 @@ class View:
         )
 
     def transpose(self) -> View:
-        """The last two axes exchanged."""
+        """Exchange the last two axes."""
         dims = list(range(len(self.shape)))
         dims[-2:] = dims[:-3:-1]
         return self.permute(dims)
 
     def unsqueeze(self, dim: int) -> View:
-        """A new axis of length 1."""
+        """Insert an axis of length 1."""
         dim %= len(self.shape) + 1
         shape, strides = list(self.shape), list(self.strides)
         shape.insert(dim, 1)
@@ -107,7 +108,7 @@ class View:
         return replace(self, shape=tuple(shape), strides=tuple(strides))
 
     def squeeze(self, dim: int) -> View:
-        """Without an axis of length 1."""
+        """Remove an axis of length 1."""
         dim %= len(self.shape)
         return replace(
             self,
@@ -116,7 +117,7 @@ class View:
         )
 
     def narrow(self, dim: int, start: int, length: int, step: int = 1) -> View:
-        """Some indices of one axis."""
+        """Select a range of one axis, as torch.narrow, with a step."""
         dim %= len(self.shape)
         shape, strides = list(self.shape), list(self.strides)
         offset = self.offset + start * strides[dim]
@@ -124,7 +125,7 @@ class View:
         return replace(self, offset=offset, shape=tuple(shape), strides=tuple(strides))
 
     def select(self, dim: int, index: int) -> View:
-        """One index of one axis."""
+        """Select one index of one axis, as torch.select."""
         return self.narrow(dim, index, 1).squeeze(dim)
 
     # ------------------------------------------------ arithmetic
@@ -177,14 +178,14 @@ class View:
         return self.apply("eq", other)
 
     def where(self, yes: View | float, no: View | float) -> View:
-        """``yes`` where this mask is true, ``no`` elsewhere; the other one is not looked at."""
+        """``yes`` where this mask is true, else ``no``."""
         return self.apply("where", yes, no)
 
     def sum(self, dims: Sequence[int] | None = None, keepdim: bool = False) -> View:
-        """The sum over some axes, or all."""
+        """The sum over some or all axes."""
         return self.graph.reduce("sum", [self], dims, keepdim)
 
     def mean(self, dims: Sequence[int] | None = None, keepdim: bool = False) -> View:
-        """The mean over some axes, or all."""
+        """The mean over some or all axes."""
         total = self.sum(dims, keepdim)
         return total / (math.prod(self.shape) / max(1, math.prod(total.shape)))

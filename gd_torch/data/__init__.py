@@ -1,1 +1,1 @@
-"""Fisher's iris data, and the reader of CSV files, which does not import torch."""
+"""Fisher's iris data, and labelled data from CSV files (``csv_reader`` does not import torch)."""

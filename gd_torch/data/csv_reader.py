@@ -1,6 +1,6 @@
-"""The columns of a CSV file, before they are tensors.
+"""Read a labelled CSV file into arrays.
 
-Nothing here imports torch: a script can refuse a bad file at once, without paying for that import.
+This module does not import torch, so that a command can report a bad file without that delay.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 if TYPE_CHECKING:
     from _csv import Reader
 
-LONGEST = 1 << 20
-"""Characters of the longest line that is read."""
+MAX_LINE_CHARACTERS = 1 << 20
+"""Longest accepted line, in characters."""
 
-MOST_CLASSES = 1000
-"""Classes of a table at most: beyond that the target is rather a measurement or a row's name."""
+MAX_CLASSES = 1000
+"""Largest number of classes: a column with more is probably a measurement or an identifier."""
 
 
 class Columns(NamedTuple):
-    """What a CSV file holds.
+    """The parsed contents of a labelled CSV file.
 
     Attributes:
-        numbers: the feature cells, row after row.
-        codes: per row the place of its class in ``classes``.
+        numbers: the feature cells in row-major order, float64, rows * features of them.
+        codes: per row the index of its class in ``classes``, int64.
         features: the header of each feature column.
-        classes: the names of the classes, in the order of first appearance.
+        classes: the names of the classes, in order of first appearance.
     """
 
     numbers: array[float]
@@ -41,7 +41,7 @@ class Columns(NamedTuple):
 
 def read_columns(path: Path | str, target: str) -> Columns:
     """Read a CSV file; arguments and errors as in :func:`gd_torch.data.dataset.read_table`."""
-    with open(path, encoding="utf-8-sig", newline="", opener=_at_once) as file:
+    with open(path, encoding="utf-8-sig", newline="", opener=_open_nonblocking) as file:
         reader = csv.reader(_lines(file, path), strict=True)
         try:
             return _parse(path, reader, target)
@@ -49,27 +49,29 @@ def read_columns(path: Path | str, target: str) -> Columns:
             raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
 
 
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting: a named pipe that nobody writes to is an empty file."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open without blocking: a named pipe without a writer reads as an empty file."""
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     os.set_blocking(handle, True)
     return handle
 
 
 def _lines(file: TextIO, path: Path | str) -> Iterator[str]:
-    """The file's lines, none longer than LONGEST: a file without line ends must not fill memory."""
-    while line := file.readline(LONGEST):
-        if len(line) == LONGEST:
-            raise ValueError(f"{path}: not a CSV file, it has a line of {LONGEST} characters")
+    """Yield the lines; bounded, so that a file without line ends does not exhaust memory."""
+    while line := file.readline(MAX_LINE_CHARACTERS):
+        if len(line) == MAX_LINE_CHARACTERS:
+            raise ValueError(
+                f"{path}: not a CSV file, it has a line of {MAX_LINE_CHARACTERS} characters"
+            )
         yield line
 
 
 def _parse(path: Path | str, reader: Reader, target: str) -> Columns:
-    """Header, then row by row; the numbers are packed as they come."""
+    """Parse the header, then each row."""
     header = [name.strip() for name in next(filter(None, reader), [])]
     _check_header(path, header, target)
-    place = header.index(target)
-    names = header[:place] + header[place + 1 :]
+    target_index = header.index(target)
+    names = header[:target_index] + header[target_index + 1 :]
     numbers, codes = array("d"), array("q")
     classes: dict[str, int] = {}
     for row in filter(None, reader):
@@ -78,20 +80,20 @@ def _parse(path: Path | str, reader: Reader, target: str) -> Columns:
             raise ValueError(
                 f"{path}: row {line} has {len(row)} cells, the header has {len(header)}"
             )
-        label = _label(path, line, target, row.pop(place).strip())
+        label = _label(path, line, target, row.pop(target_index).strip())
         codes.append(classes.setdefault(label, len(classes)))
-        if len(classes) > MOST_CLASSES:
-            raise ValueError(f"{path}: column {target!r} holds more than {MOST_CLASSES} classes")
+        if len(classes) > MAX_CLASSES:
+            raise ValueError(f"{path}: column {target!r} has more than {MAX_CLASSES} classes")
         numbers.extend(_number(path, line, *cell) for cell in zip(names, row, strict=True))
     if not codes:
         raise ValueError(f"{path}: no rows below the header")
     if len(classes) < 2:
-        raise ValueError(f"{path}: column {target!r} holds a single class, {label!r:.60}")
+        raise ValueError(f"{path}: column {target!r} has a single class, {label!r:.60}")
     return Columns(numbers, codes, (*names,), (*classes,))
 
 
 def _check_header(path: Path | str, header: list[str], target: str) -> None:
-    """Raise unless the header names every column once, ``target`` among them, and a feature."""
+    """Raise unless the column names are unique, not empty, and include ``target`` and a feature."""
     if not header:
         raise ValueError(f"{path}: empty, a header line is required")
     if target not in header:
@@ -105,7 +107,7 @@ def _check_header(path: Path | str, header: list[str], target: str) -> None:
 
 
 def _label(path: Path | str, line: int, column: str, cell: str) -> str:
-    """The cell as a class name, which is shown on terminals: no control characters."""
+    """Check a class name: it must not be empty or contain control characters (it is printed)."""
     if not cell:
         raise ValueError(f"{path}: row {line}, column {column!r}: empty")
     if any(c < " " or "\x7f" <= c < "\xa0" for c in cell):
@@ -116,7 +118,7 @@ def _label(path: Path | str, line: int, column: str, cell: str) -> str:
 
 
 def _number(path: Path | str, line: int, column: str, cell: str) -> float:
-    """The cell as a finite number; float() alone would let nan, inf and 1_0 through."""
+    """Convert a cell to a finite number; float() alone accepts nan, inf and 1_0."""
     try:
         number = float(cell) if "_" not in cell else math.nan
     except ValueError:

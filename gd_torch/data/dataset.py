@@ -34,22 +34,22 @@ def read_table(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
 ) -> Table:
-    """Read a CSV file with a header; every column but ``target`` must hold finite numbers.
+    """Read a CSV file with a header; all columns except ``target`` must contain finite numbers.
 
     Args:
-        path: a UTF-8 file, comma separated, at least two rows; empty lines are passed over.
-        target: the header of the column that names the class; 2 to 1000 classes, no control
-            characters in their names.
-        dtype: floating dtype of X and Y.
-        device: where X and Y live; None is torch's default device.
+        path: a UTF-8 file, comma separated, with at least two rows; empty lines are skipped.
+        target: the header of the column with the class names; 2 to 1000 classes, whose names
+            contain no control characters.
+        dtype: floating-point dtype of X and Y.
+        device: device of X and Y; None is torch's default device.
 
     Returns:
         A :class:`Table`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is no such table; a bad cell is named by row (the file's line, the
-            header being line 1) and column.
+        ValueError: the file breaks a rule above, or a number is too large for ``dtype``. The
+            message gives the row (line of the file; the header is line 1) and the column.
     """
     try:
         return as_table(read_columns(path, target), dtype=dtype, device=device)
@@ -63,18 +63,22 @@ def as_table(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
 ) -> Table:
-    """The columns as tensors, which own their numbers.
+    """Convert columns to tensors; the numbers are copied.
+
+    Args:
+        columns: from :func:`gd_torch.data.csv_reader.read_columns`.
+        dtype, device: as for :func:`read_table`.
 
     Raises:
-        OverflowError: a number is too large for ``dtype``; it is named.
+        OverflowError: a number is too large for ``dtype``.
     """
     numbers, codes, features, classes = columns
-    given = torch.frombuffer(numbers, dtype=torch.float64).reshape(len(codes), len(features))
+    table = torch.frombuffer(numbers, dtype=torch.float64).reshape(len(codes), len(features))
     Y = torch.nn.functional.one_hot(torch.frombuffer(codes, dtype=torch.int64), len(classes))
     device = torch.get_default_device() if device is None else device
-    X = given.to(device, dtype, copy=True)
+    X = table.to(device, dtype, copy=True)
     if not X.is_meta and not bool(X.isfinite().all()):
-        largest = numbers[int(given.abs().argmax())]
+        largest = numbers[int(table.abs().argmax())]
         raise OverflowError(f"{largest:g} is too large for {str(dtype).removeprefix('torch.')}")
     return Table(X, Y.to(device, dtype), features, classes)
 
@@ -82,16 +86,19 @@ def as_table(
 def standardise(X: Tensor) -> Tensor:
     """Shift and scale every column to mean 0 and standard deviation 1 (over n, not n - 1).
 
-    A column that holds one value alone becomes zeros.
+    A constant column becomes zeros.
 
     Args:
-        X: shape (n, features).
+        X: floating-point, shape (n, features).
+
+    Returns:
+        A new tensor of the same shape.
 
     >>> standardise(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
     tensor([[-1.,  0.],
             [ 1.,  0.]])
     """
-    # By a power of two first, which rounds nothing: squares of 1e200 would overflow.
+    # First scale by a power of two, which is exact: the square of 1e200 would overflow.
     exponent = torch.frexp(X.abs().amax(0)).exponent
     X = torch.ldexp(X, -exponent // 2)
     X = torch.ldexp(X, -exponent - -exponent // 2)

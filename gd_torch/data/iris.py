@@ -28,15 +28,18 @@ class Iris(NamedTuple):
 def load_iris(
     *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
 ) -> Iris:
-    """The 150 rows as Fisher printed them, without the two errors of the widespread copy.
+    """Load Fisher's 150 rows as printed, without the two errors of the UCI copy.
 
     Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of
     Eugenics 7 (1936), table I; measured by E. Anderson, "The irises of the Gaspe Peninsula",
     Bulletin of the American Iris Society 59 (1935).
 
     Args:
-        dtype: floating dtype of X and Y.
-        device: where they live; None is torch's default device.
+        dtype: floating-point dtype of X and Y.
+        device: device of X and Y; None is torch's default device.
+
+    Returns:
+        An :class:`Iris`, which unpacks as ``X, Y, species``.
 
     >>> X, Y, species = load_iris()
     >>> X.shape, Y.shape, species
@@ -49,6 +52,6 @@ def load_iris(
 def iris_table(
     *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
 ) -> Table:
-    """The same rows with the names of the measurements."""
+    """Load the same rows as a :class:`Table`, with the names of the measurements."""
     path = Path(__file__).with_name("iris.csv")
     return read_table(path, "species", dtype=dtype, device=device)

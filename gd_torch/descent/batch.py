@@ -21,7 +21,7 @@ from gd_torch.descent.recorder import BatchRecorder
 from gd_torch.descent.result import BatchProgress, Descents
 from gd_torch.gradients import evaluate
 from gd_torch.typing import Objective, Weights
-from gd_torch.validation import check_held, check_number, check_start, check_whole
+from gd_torch.validation import check_dense_real, check_integer, check_number, check_start
 
 
 def descend_many(
@@ -71,10 +71,12 @@ def descend_many(
         shapes = ", ".join(str(tuple(w.shape)) for w in weights)
         raise ValueError(f"`starts` must have one leading axis of runs, got {shapes}")
     rates = _check_rates(learning_rates, weights)
-    steps = min(check_whole("steps", steps, 0), MAX_STEPS)
-    tolerance = check_number("tolerance", tolerance, least=0.0)
+    steps = min(check_integer("steps", steps, 0), MAX_STEPS)
+    tolerance = check_number("tolerance", tolerance, minimum=0.0)
     stepper_name = check_stepper(stepper)
-    total_runs = max(runs, check_whole("total_runs", runs if total_runs is None else total_runs, 1))
+    total_runs = max(
+        runs, check_integer("total_runs", runs if total_runs is None else total_runs, 1)
+    )
 
     counter = OperationCounter()
     first, losses = tuple(w[0] for w in weights), []
@@ -112,7 +114,7 @@ def _check_rates(given: float | Sequence[float] | Tensor, weights: Weights) -> W
     """One tensor of shape (runs,) per weight tensor, in that weight's dtype."""
     runs, count = len(weights[0]), len(weights)
     if isinstance(given, Tensor):
-        check_held("learning_rates", given)
+        check_dense_real("learning_rates", given)
     try:
         rates = torch.as_tensor(given, dtype=torch.float64, device=weights[0].device)
     except (TypeError, ValueError, RuntimeError, OverflowError):

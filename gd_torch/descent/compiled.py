@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gd_torch.compiler import Program, Record, Result, Unsupported
+from gd_torch.compiler import Program, RecordBuffer, RunResult, Unsupported
 from gd_torch.compiler.side_effects import fingerprint, hidden_inputs
 from gd_torch.descent.driver import Stepper
 from gd_torch.descent.eager import EagerStepper
@@ -91,10 +91,10 @@ class CompiledStepper:
         self.state = fingerprint(plan.objective)
         self.programs = 1
         self.weights = self.program.flatten(weights)
-        self.rates = self.program.spread(plan.learning_rates)
+        self.rates = self.program.rates_per_entry(plan.learning_rates)
         self.verified = Verified(step, self.weights.clone())
         self.first, self.interval = step, 1
-        self.here: Result | None = None
+        self.here: RunResult | None = None
         self.unproven = True
         self.eager: EagerStepper | None = None
 
@@ -202,14 +202,14 @@ class CompiledStepper:
         norm = result.gradient_norm
         return Point(self.step, self.program.split(self.verified.weights), loss, norm, stop)
 
-    def _room(self, slots: int) -> Record:
+    def _room(self, slots: int) -> RecordBuffer:
         dtype = self.program.dtype
-        return Record(
+        return RecordBuffer(
             self.recorder.every, torch.empty(slots, dtype=dtype), torch.empty(slots, dtype=dtype),
             torch.empty(slots, self.program.count, dtype=dtype),
         )  # fmt: skip
 
-    def _hand_over(self, record: Record) -> None:
+    def _hand_over(self, record: RecordBuffer) -> None:
         """Give the points left since the last verified one to the recorder."""
         every, used = record.every, record.used
         if not used:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from gd_torch.compiler import Ends, Program, Unsupported
+from gd_torch.compiler import Program, RunEnds, Unsupported
 from gd_torch.descent.agreement import FAST, fast_tolerance, rounding_tolerances
 from gd_torch.descent.compiled import CompiledStepper, warn
 from gd_torch.descent.driver import Stepper
@@ -85,7 +85,7 @@ class CompiledBatch:
         if self.rows.source.rows or self.plan.steps >= 2**31:
             return self.rows
         try:
-            return Program(self.plan.objective, first, along_runs=True)
+            return Program(self.plan.objective, first, runs_as_lanes=True)
         except Unsupported:
             return self.rows
 
@@ -111,7 +111,7 @@ class CompiledBatch:
             return
         self.recorder.add(runs, Descents(at, ends.losses, ends.norms, ends.steps, ends.codes))
 
-    def _run_many(self, weights: Tensor, rates: Tensor, tolerance: float, steps: int) -> Ends:
+    def _run_many(self, weights: Tensor, rates: Tensor, tolerance: float, steps: int) -> RunEnds:
         return self.program.run_many(weights, rates, tolerance, steps, torch.get_num_threads())
 
     def _make_first_steps(self, runs: Tensor, starts: Tensor, rates: Tensor) -> bool:
@@ -149,7 +149,7 @@ class CompiledBatch:
             return None
         return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
-    def _follow(self, runs: Tensor, weights: Weights, ends: Ends) -> bool:
+    def _follow(self, runs: Tensor, weights: Weights, ends: RunEnds) -> bool:
         """Whether the runs of this chunk that are followed agree with eager ones all the way."""
         plan, number = self.plan, int(runs[0]) // self.chunk + 1
         followed = [0] if number & (number - 1) == 0 else []
@@ -167,7 +167,7 @@ class CompiledBatch:
                 return False
         return True
 
-    def _codes(self, runs: Tensor, weights: Weights, ends: Ends) -> Tensor:
+    def _codes(self, runs: Tensor, weights: Weights, ends: RunEnds) -> Tensor:
         """The reasons to stop where runs ended, as eager steps find them for the same values."""
         plan, partials = self.plan, self.rows.split(ends.partials)
         following = batch_update(weights, partials, tuple(a[runs] for a in plan.learning_rates))
@@ -175,7 +175,7 @@ class CompiledBatch:
         norms = ends.norms.double()
         return batch_stop_codes(ends.losses, norms, largest, following, plan.tolerance, limit)
 
-    def _verify(self, weights: Weights, ends: Ends) -> bool:
+    def _verify(self, weights: Weights, ends: RunEnds) -> bool:
         """Whether losses and partials where runs ended are those of eager evaluations."""
         norms = torch.linalg.vector_norm(ends.partials.double(), dim=1)
         if not bool((near(ends.norms, norms) | ~ends.losses.isfinite()).all()):
@@ -186,13 +186,13 @@ class CompiledBatch:
             part = slice(first, first + size)
             points = tuple(w[part] for w in weights)
             try:
-                doubtful = self._doubtful(points, Ends(*(column[part] for column in ends)))
+                doubtful = self._doubtful(points, RunEnds(*(column[part] for column in ends)))
             except RuntimeError:  # it cannot be evaluated for many at once
                 return self._verify_singly(weights, ends, some(range(len(ends.losses))))
             unsure += (first + doubtful).tolist()
         return self._verify_singly(weights, ends, some(unsure))
 
-    def _doubtful(self, weights: Weights, ends: Ends) -> Tensor:
+    def _doubtful(self, weights: Weights, ends: RunEnds) -> Tensor:
         """The runs whose loss or partials differ from eager ones by more than rounding, int64."""
         losses, partials = self.many(weights)
         same = near(ends.losses, losses) & near(ends.partials, in_rows(partials)).all(1)
@@ -212,7 +212,7 @@ class CompiledBatch:
                 break
         return unsure[differs]
 
-    def _verify_singly(self, weights: Weights, ends: Ends, runs: Iterable[int]) -> bool:
+    def _verify_singly(self, weights: Weights, ends: RunEnds, runs: Iterable[int]) -> bool:
         """The same for some runs, which allows for what rounding does to each partial."""
         return all(
             agrees(

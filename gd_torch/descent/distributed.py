@@ -17,7 +17,7 @@ from gd_torch.descent.batch import descend_many
 from gd_torch.descent.result import Descents
 from gd_torch.gradients import evaluate
 from gd_torch.typing import Objective, Weights
-from gd_torch.validation import check_whole
+from gd_torch.validation import check_integer
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -40,7 +40,7 @@ def chunk_ranges(runs: int, size: int) -> list[range]:
     >>> chunk_ranges(5, 2)
     [range(0, 2), range(2, 4), range(4, 5)]
     """
-    check_whole("size", size, 1)
+    check_integer("size", size, 1)
     return [range(first, min(first + size, runs)) for first in range(0, runs, size)]
 
 

@@ -35,7 +35,7 @@ class Recorder:
             record = 0
         elif type(record) is not int or record < 1:
             raise ValueError(
-                f"`record` must be 'all', 'last' or a whole number of at least 1, got {record!r}"
+                f"`record` must be 'all', 'last' or an integer of at least 1, got {record!r}"
             )
         self.every = min(record, MAX_STEPS)
         self._points: list[tuple[int, Weights, float, float]] = []

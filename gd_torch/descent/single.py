@@ -24,10 +24,10 @@ from gd_torch.descent.result import Descent, Point
 from gd_torch.typing import Objective
 from gd_torch.validation import (
     Number,
+    check_integer,
     check_learning_rates,
     check_number,
     check_start,
-    check_whole,
 )
 
 
@@ -96,11 +96,11 @@ def descend(
     """
     weights = tuple(w.clone() for w in check_start(start))
     rates = check_learning_rates(learning_rate, len(weights))
-    check_whole("steps", steps, 0)
-    check_whole("callback_every", callback_every, 1)
-    tolerance = check_number("tolerance", tolerance, least=0.0)
+    check_integer("steps", steps, 0)
+    check_integer("callback_every", callback_every, 1)
+    tolerance = check_number("tolerance", tolerance, minimum=0.0)
     stepper_name = check_stepper(stepper)
-    check_whole("first_step", first_step, 0)
+    check_integer("first_step", first_step, 0)
     if first_step > steps:
         raise ValueError(f"`first_step` must be at most `steps`, {steps}, got {first_step}")
     pairs = zip(rates, weights, strict=True)  # a rate beyond the dtype's range is infinite there

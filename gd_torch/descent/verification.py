@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gd_torch.compiler import Program, Record, Result, Unsupported
+from gd_torch.compiler import Program, RecordBuffer, RunResult, Unsupported
 from gd_torch.compiler.side_effects import fingerprint
 from gd_torch.descent.agreement import FAST, agree, rounding_tolerances
 from gd_torch.descent.plan import Plan
@@ -90,7 +90,7 @@ def update_agrees(
 
 
 def is_right_end(
-    plan: Plan, result: Result, target: int, weights: Weights, partials: Weights
+    plan: Plan, result: RunResult, target: int, weights: Weights, partials: Weights
 ) -> bool:
     """Whether the program came to ``target``, or stopped before it where an eager run stops too.
 
@@ -115,7 +115,9 @@ def is_right_end(
     return reason == (None if result.code == Stop.STEPS and not at_limit else result.code)
 
 
-def makes_the_step(program: Program, plan: Plan, flat: Tensor, rates: Tensor, here: Result) -> bool:
+def makes_the_step(
+    program: Program, plan: Plan, flat: Tensor, rates: Tensor, here: RunResult
+) -> bool:
     """Whether one compiled step is the update of eager steps.
 
     Args:
@@ -141,8 +143,8 @@ def makes_the_step(program: Program, plan: Plan, flat: Tensor, rates: Tensor, he
 
 
 def is_right_record(
-    program: Program, plan: Plan, record: Record, rates: Tensor, here: Result, start: Tensor,
-    end: Result, flat: Tensor,
+    program: Program, plan: Plan, record: RecordBuffer, rates: Tensor, here: RunResult,
+    start: Tensor, end: RunResult, flat: Tensor,
 ) -> bool:  # fmt: skip
     """Whether as many points were recorded as are due, the first and the last of them rightly.
 

@@ -1,1 +1,1 @@
-"""Objectives as torch functions, and the closed-form partials of the tutorial's."""
+"""Objectives as torch functions, and the tutorial's partials in closed form."""

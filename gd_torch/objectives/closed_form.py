@@ -1,4 +1,4 @@
-"""The partials derived by hand, formula above each. Nothing here knows of autograd."""
+"""Partials derived by hand, with their formulas. This module does not use autograd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ def curve_partials(w: Tensor) -> tuple[Tensor]:
     """dy/dw = w^5 + w - 1, the derivative of y = w^6/6 + w^2/2 - w.
 
     Args:
-        w: any shape, floating.
+        w: floating-point, any shape.
+
+    Returns:
+        A tuple of one tensor of the shape of ``w``.
 
     >>> curve_partials(torch.tensor(1.9, dtype=torch.float64))
     (tensor(25.6610, dtype=torch.float64),)
@@ -25,12 +28,15 @@ def bowl_partials(w1: Tensor, w2: Tensor) -> tuple[Tensor, Tensor]:
     """dy/dw1 = 4 w1 and dy/dw2 = 2 w2, the partials of y = 2 w1^2 + w2^2.
 
     Args:
-        w1, w2: any shapes, floating.
+        w1, w2: floating-point, any shapes.
+
+    Returns:
+        (dy/dw1, dy/dw2), each of its weight's shape.
 
     >>> bowl_partials(torch.tensor(-8.0), torch.tensor(7.0))
     (tensor(-32.), tensor(14.))
     """
-    # w2 is held constant in the first, w1 in the second
+    # each with the other weight held constant
     return 4 * w1, 2 * w2
 
 
@@ -46,8 +52,8 @@ def network_partials(X: Tensor, Y: Tensor) -> Callable[[Tensor, Tensor], tuple[T
     representations by back-propagating errors", Nature 323 (1986), equations 4 to 7.
 
     Args:
-        X: inputs, shape (n, inputs). Y: targets, shape (n, outputs). Both follow the dtype and
-            device of the weights.
+        X: inputs, shape (n, inputs).
+        Y: targets, shape (n, outputs). Both are converted to the dtype and device of the weights.
 
     Returns:
         ``hand(W1, W2)`` -> (dW1, dW2), each of its weight's shape.

@@ -19,14 +19,14 @@ def init_weights(
 ) -> tuple[Tensor, Tensor]:
     """Draw W1 and W2 from the standard normal distribution.
 
-    The numbers depend on ``widths`` and ``seed`` alone: they are drawn in float64 on the CPU and
-    then cast and moved, so that one seed names one start on every device and in every dtype.
+    The numbers depend only on ``widths`` and ``seed``: they are drawn in float64 on the CPU, then
+    converted, so that a seed gives the same start on every device and, to rounding, in every dtype.
 
     Args:
         widths: (inputs, hidden, outputs), each at least 1; (4, 2, 3) has 14 weights.
-        seed: a whole number from 0 to 2^64 - 1.
-        dtype: floating dtype of both tensors.
-        device: where they live; None is torch's default device.
+        seed: an integer from 0 to 2^64 - 1.
+        dtype: floating-point dtype of both tensors.
+        device: device of both tensors; None is torch's default device.
 
     Returns:
         W1 of shape (inputs, hidden) and W2 of shape (hidden, outputs).
@@ -41,20 +41,19 @@ def init_weights(
     widths = tuple(widths)
     if len(widths) != 3 or not all(type(width) is int and width >= 1 for width in widths):
         raise ValueError(
-            f"`widths` must be three whole numbers (inputs, hidden, outputs) of at least 1, "
-            f"got {widths}"
+            f"`widths` must be three integers (inputs, hidden, outputs) of at least 1, got {widths}"
         )
     if type(seed) is not int or not 0 <= seed < 2**64:
-        raise ValueError(f"`seed` must be a whole number from 0 to 2^64 - 1, got {seed!r}")
+        raise ValueError(f"`seed` must be an integer from 0 to 2^64 - 1, got {seed!r}")
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise TypeError(f"`dtype` must be a floating torch dtype, got {dtype}")
+        raise TypeError(f"`dtype` must be a floating-point torch dtype, got {dtype}")
     inputs, hidden, outputs = widths
     generator = torch.Generator().manual_seed(seed)
     device = torch.get_default_device() if device is None else device
 
     def normal(rows: int, columns: int) -> Tensor:
-        drawn = torch.randn(rows, columns, generator=generator, dtype=torch.float64, device="cpu")
-        return drawn.to(device, dtype)
+        sample = torch.randn(rows, columns, generator=generator, dtype=torch.float64, device="cpu")
+        return sample.to(device, dtype)
 
     return normal(inputs, hidden), normal(hidden, outputs)
 
@@ -63,8 +62,9 @@ def predict(X: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
     """The net's outputs: P = s(s(X W1) W2), s the logistic sigmoid.
 
     Args:
-        X: inputs, shape (n, inputs); brought to the dtype and device of ``W1``.
-        W1: shape (inputs, hidden). W2: shape (hidden, outputs).
+        X: inputs, shape (n, inputs); converted to the dtype and device of ``W1``.
+        W1: shape (inputs, hidden).
+        W2: shape (hidden, outputs).
 
     Returns:
         P of shape (n, outputs), every entry between 0 and 1.
@@ -77,21 +77,22 @@ def predict(X: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
 
 
 def network_mse(X: Tensor, Y: Tensor) -> Objective:
-    """The net's cost as a function of its weights: MSE(W1, W2) = mean((P - Y)^2) over n*k entries.
+    """The mean squared error of the net: MSE(W1, W2) = mean((P - Y)^2) over n * outputs entries.
 
-    Source: the tutorial, part 3; sigmoid in both layers and the mean over all entries are ours.
+    Source: the tutorial, part 3; the sigmoid in both layers and the mean over all entries are
+    choices of this library.
 
     Args:
-        X: inputs, shape (n, inputs), floating and finite.
-        Y: targets, shape (n, outputs), floating and finite. The data follow the weights' dtype and
-            device; where they are there already, nothing is copied.
+        X: inputs, shape (n, inputs), floating-point and finite.
+        Y: targets, shape (n, outputs), floating-point and finite. Both are converted to the dtype
+            and device of the weights in every evaluation, without a copy if these are the same.
 
     Returns:
         ``objective(W1, W2)``, a scalar tensor of shape ().
 
     Raises:
-        ValueError, TypeError: the data break a rule above; calling the objective with weights
-            whose outputs have another width than ``Y`` raises ValueError.
+        ValueError, TypeError: the data break a rule above. The objective raises ValueError if the
+            number of outputs of its weights is not that of ``Y``.
 
     >>> mse = network_mse(torch.zeros(5, 4), torch.ones(5, 3))
     >>> mse(torch.zeros(4, 2), torch.zeros(2, 3))
@@ -101,7 +102,7 @@ def network_mse(X: Tensor, Y: Tensor) -> Objective:
 
     def mse(W1: Tensor, W2: Tensor) -> Tensor:
         P = predict(X, W1, W2)  # (n, outputs)
-        if P.shape != Y.shape:  # (n, 1) against (n, 3) would broadcast in silence
+        if P.shape != Y.shape:  # (n, 1) and (n, 3) would broadcast without an error
             raise ValueError(
                 f"the net's outputs must have the targets' shape {tuple(Y.shape)}, "
                 f"got {tuple(P.shape)}: W2 must have {Y.shape[1]} columns"
@@ -112,7 +113,7 @@ def network_mse(X: Tensor, Y: Tensor) -> Objective:
 
 
 def check_data(X: Tensor, Y: Tensor) -> None:
-    """Raise unless X (n, inputs) and Y (n, outputs) are floating, finite and of the same n >= 1."""
+    """Raise unless X (n, inputs) and Y (n, outputs) are floating-point and finite, with n >= 1."""
     for name, data in (("X", X), ("Y", Y)):
         if not isinstance(data, Tensor) or not data.is_floating_point():
             kind = data.dtype if isinstance(data, Tensor) else type(data).__name__
@@ -122,14 +123,17 @@ def check_data(X: Tensor, Y: Tensor) -> None:
         if not data.is_meta and not bool(torch.isfinite(data).all()):
             raise ValueError(f"`{name}` must be finite, got NaN or infinity")
     if len(X) != len(Y):
-        raise ValueError(f"`X` and `Y` must have as many rows, got {len(X)} and {len(Y)}")
+        raise ValueError(
+            f"`X` and `Y` must have the same number of rows, got {len(X)} and {len(Y)}"
+        )
 
 
 def accuracy(P: Tensor, Y: Tensor) -> float:
-    """The share of rows whose largest output is the target's class, from 0 to 1.
+    """The fraction of rows whose largest output is the target's class, from 0 to 1.
 
     Args:
-        P: outputs, shape (n, classes). Y: one-hot targets of the same shape.
+        P: outputs, shape (n, classes).
+        Y: one-hot targets, shape (n, classes).
 
     >>> accuracy(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.eye(2))
     0.5
@@ -138,7 +142,11 @@ def accuracy(P: Tensor, Y: Tensor) -> float:
 
 
 def confusion_matrix(P: Tensor, Y: Tensor) -> Tensor:
-    """Counts of shape (classes, classes): row the true class, column the predicted one.
+    """Counts by true class (row) and predicted class (column), int64, shape (classes, classes).
+
+    Args:
+        P: outputs, shape (n, classes).
+        Y: one-hot targets, shape (n, classes).
 
     >>> confusion_matrix(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.eye(2))
     tensor([[1, 0],

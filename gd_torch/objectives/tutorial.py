@@ -1,4 +1,4 @@
-"""The tutorial's two formulas as torch functions, and what is known exactly about each."""
+"""The tutorial's two formulas as torch functions, with their starts and exact minimisers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def curve(w: Tensor) -> Tensor:
     """One weight: y = w^6/6 + w^2/2 - w.
 
     Source: "Basics of Deep Learning p.7: Gradient Descent and Partial Derivatives", part 1. The
-    slides are lost; the formula is recovered from the slopes that its text prints.
+    slides are lost; the formula is reconstructed from the slopes printed in the text.
 
     Args:
         w: shape () for an objective; any shape is evaluated entry by entry.
@@ -48,14 +48,14 @@ def bowl(w1: Tensor, w2: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Problem:
-    """An objective with the facts a test or a figure needs: where to start, where the minimum is.
+    """An objective with its start and its exact minimiser, for tests and figures.
 
     Attributes:
-        name: how people call it.
+        name: its name in tables and figures.
         objective: the torch function.
-        start: one number per weight, where the tutorial starts.
-        minimiser: one number per weight, exact to the last bit of float64.
-        source: where the formula comes from.
+        start: one number per weight: the start of the tutorial's descent.
+        minimiser: one number per weight, correctly rounded to float64.
+        source: origin of the formula.
     """
 
     name: str

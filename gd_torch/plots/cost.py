@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gd_torch.grid_search import Lowest
+from gd_torch.grid_search import GridResult
 from gd_torch.plots import style
 from gd_torch.plots.grid import line
 from gd_torch.typing import Objective
@@ -16,7 +16,7 @@ from gd_torch.typing import Objective
 @style.styled
 def brute_force_grids(
     objective: Objective,
-    searches: Mapping[int, Lowest],
+    searches: Mapping[int, GridResult],
     minimiser: float,
     evaluations: Mapping[int, int],
     *,
@@ -46,7 +46,7 @@ def brute_force_grids(
 
 
 def _zoomed_grid(
-    axes: Axes, objective: Objective, decimals: int, search: Lowest, minimiser: float
+    axes: Axes, objective: Objective, decimals: int, search: GridResult, minimiser: float
 ) -> None:
     """The points of one grid that lie near the minimum, and the lowest of them."""
     (symbol,) = style.symbols(objective)

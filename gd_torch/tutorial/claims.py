@@ -21,7 +21,7 @@ from gd_torch import (
     network_mse,
     partials,
 )
-from gd_torch.grid_search import Cost, search_cost
+from gd_torch.grid_search import GridCost, search_cost
 from gd_torch.tutorial.matrices import relative_error
 from gd_torch.tutorial.one_weight import Curve
 from gd_torch.tutorial.section import Section
@@ -179,7 +179,7 @@ def _hopeless(part: Section) -> None:
     )
 
 
-def network_grid_cost() -> Cost:
+def network_grid_cost() -> GridCost:
     """What the grid of 100^14 points over the weights of the 4-2-3 net would take."""
     X, Y, _ = load_iris()
     axis = torch.linspace(-5, 5, 100, dtype=torch.float64)

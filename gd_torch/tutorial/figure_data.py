@@ -25,7 +25,7 @@ from gd_torch import (
     network_mse,
     partials,
 )
-from gd_torch.grid_search import Lowest
+from gd_torch.grid_search import GridResult
 from gd_torch.plots import Comparison, Evaluated, Turn
 from gd_torch.tutorial.outcomes import classify_runs
 from gd_torch.typing import Objective, Weights
@@ -41,7 +41,7 @@ CURVE_POINTS = 1024
 INPUTS, OUTPUTS = 4, 3
 
 
-def grids() -> dict[int, Lowest]:
+def grids() -> dict[int, GridResult]:
     """Brute force on -1 <= w <= 2 with 1 to 4 decimals."""
     return {
         decimals: brute_force(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from gd_torch import CURVE, Descent, brute_force, curve, curve_partials, descend, partials
-from gd_torch.grid_search import Lowest, search_cost
+from gd_torch.grid_search import GridResult, search_cost
 from gd_torch.tutorial.section import Section, Source, as_printed
 
 RATES = (0.001, 0.01, 0.1, 0.5)
@@ -20,7 +20,7 @@ TOLERANCE = 1e-8
 class Curve:
     """Every computed result of part 1."""
 
-    grids: dict[int, Lowest]
+    grids: dict[int, GridResult]
     runaway: Descent
     runs: dict[float, Descent]
     first: Descent
@@ -58,7 +58,7 @@ def section(computed: Curve) -> Section:
     return part
 
 
-def _brute_force(part: Section, grids: dict[int, Lowest]) -> None:
+def _brute_force(part: Section, grids: dict[int, GridResult]) -> None:
     minimiser = CURVE.minimiser[0]
     found = {d: (low.weights[0].item(), low.value.item()) for d, low in grids.items()}
     part.number("A2", "lowest w on a grid of 2 decimals", "0.75", found[2][0])

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gd_torch.compiler.elementary import FUNCTIONS, elementary
-from gd_torch.compiler.prelude import prelude
+from gd_torch.compiler.c_header import c_header
+from gd_torch.compiler.elementary import FUNCTIONS, elementary_functions
 
 FLAGS = ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-Wall", "-Wextra", "-Werror"]
@@ -46,7 +46,7 @@ void primitives(long n, const T *x, const T *y, T *z) {
     for (long i = 0; i + 16 <= n; i += 16) {
         V p[H];
         for (int k = 0; k < H; k++) p[k] = *(const VU *)(x + i + k * LANES);
-        T r[16] = {total(p), largest(p), smallest(p), s_max(x[i], y[i]), s_min(x[i], y[i]),
+        T r[16] = {lane_sum(p), lane_max(p), lane_min(p), s_max(x[i], y[i]), s_min(x[i], y[i]),
                    vmax(K(x[i]), K(y[i]))[0], vmin(K(x[i]), K(y[i]))[0], s_sqrt(x[i]),
                    vsqrt(K(x[i]))[0], s_fma(x[i], y[i], x[i + 1]),
                    vfma(K(x[i]), K(y[i]), K(x[i + 1]))[0], s_abs(x[i]), vabs(K(x[i]))[0],
@@ -88,7 +88,7 @@ int main(void) {
 @functools.cache
 def source(dtype: torch.dtype, program: bool = False) -> str:
     """vector_NAME and scalar_NAME over arrays; as a program, all of them over standard input."""
-    text = prelude(dtype) + elementary(FUNCTIONS, dtype)
+    text = c_header(dtype) + elementary_functions(FUNCTIONS, dtype)
     calls = "    primitives(N, x, y, z); put();\n"
     for name in FUNCTIONS:
         extra, y, yi = (", const T *y", ", *(const VU *)(y + i)", ", y[i]")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from gd_torch import curve, init_weights, load_iris, network_mse
-from gd_torch.compiler import Program, Record
-from tests.compiler.cross_run import (
+from gd_torch.compiler import Program, RecordBuffer
+from tests.compiler.cross_processor import (
     POINTS,
     Job,
     Outcome,
@@ -125,7 +125,7 @@ def test_the_program_in_use_has_the_bits_of_another_processor(kind: str, tmp_pat
         weights = work.weights.clone()
         room = [torch.zeros(POINTS, dtype=work.dtype) for _ in range(2)]
         path = torch.zeros(POINTS, program.count, dtype=work.dtype)
-        record = Record(STEPS // POINTS, *room, path)
+        record = RecordBuffer(STEPS // POINTS, *room, path)
         here = program.run(weights, work.rates, 0.0, 0, STEPS, record)
         ends = torch.tensor([here.loss, here.gradient_norm], dtype=work.dtype)
         parts = (ends, weights, program.partials, *room, path.reshape(-1))

@@ -22,8 +22,8 @@ from elementary_source import (
     processors,
 )
 
-from gd_torch.compiler.elementary import FUNCTIONS, elementary
-from gd_torch.compiler.prelude import prelude
+from gd_torch.compiler.c_header import c_header
+from gd_torch.compiler.elementary import FUNCTIONS, elementary_functions
 
 EXACT = ("fmod", "floor", "ceil", "trunc", "round", "sign")
 BOUNDS = dict.fromkeys(("exp", "log", "log1p", "expm1", "tanh"), 1.1) | {"sigmoid": 2.0}
@@ -261,22 +261,22 @@ def test_flush_to_zero_is_set_and_restored(dtype):
 def test_no_fused_multiply_add_is_an_error(compiler):
     """A processor without a fused multiply-add is refused when the source is compiled."""
     command = [compiler, *FLAGS, "-U__FMA__", "-U__ARM_FEATURE_FMA", "-x", "c", "-fsyntax-only"]
-    text = prelude(torch.float32)
+    text = c_header(torch.float32)
     done = subprocess.run([*command, "-"], input=text, capture_output=True, text=True, check=False)
     assert done.returncode and "no fused multiply-add" in done.stderr
 
 
 def test_only_what_is_needed_is_written(dtype):
     """One function brings in what it needs once; an unknown name is refused."""
-    text = elementary({"pow", "log2"}, dtype)
+    text = elementary_functions({"pow", "log2"}, dtype)
     assert len(re.findall(r"\bd?wide_log\(V|\bdwide_log\(dV", text)) == 1
-    assert "erfc" not in elementary({"exp"}, dtype)
-    assert elementary(set(), dtype).count("v_") == 0
+    assert "erfc" not in elementary_functions({"exp"}, dtype)
+    assert elementary_functions(set(), dtype).count("v_") == 0
     with pytest.raises(ValueError, match="cbrt"):
-        elementary({"exp", "cbrt"}, dtype)
+        elementary_functions({"exp", "cbrt"}, dtype)
 
 
 def test_other_types_are_refused():
     """Code is generated for float32 and float64 only."""
     with pytest.raises(TypeError, match="float16"):
-        prelude(torch.float16)
+        c_header(torch.float16)

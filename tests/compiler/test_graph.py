@@ -12,21 +12,21 @@ import torch
 from torch import Tensor
 
 from gd_torch.compiler import Unsupported
+from gd_torch.compiler.axis_mapping import axis_mapping, axis_splits, split_axes
 from gd_torch.compiler.graph import Graph
-from gd_torch.compiler.kernels import Placed
+from gd_torch.compiler.kernels import ScheduledStatement
 from gd_torch.compiler.lowering import Lowering
-from gd_torch.compiler.mapping import cuts, mapping, refine
-from gd_torch.compiler.recording import Recording, record
 from gd_torch.compiler.rules import KNOWN
 from gd_torch.compiler.schedule import Schedule
 from gd_torch.compiler.strides import broadcast, contiguous, rows_last
 from gd_torch.compiler.tiles import Tiles
+from gd_torch.compiler.tracing import Trace, trace
 from gd_torch.compiler.views import Node, View
 
 
 def view_of(*sizes: int) -> View:
     """All entries of a new computed node of these sizes."""
-    return Graph().whole(Node("computed", sizes), sizes)
+    return Graph().all_entries(Node("computed", sizes), sizes)
 
 
 def entries(view: View) -> Tensor:
@@ -37,7 +37,7 @@ def entries(view: View) -> Tensor:
 
 def by_mapping(view: View) -> Tensor:
     """The same by way of the indices along the axes of the node."""
-    moves = mapping(view)
+    moves = axis_mapping(view)
     assert moves is not None and view.node is not None
     total = torch.zeros(view.shape, dtype=torch.long)
     for (first, steps), stride in zip(moves, view.node.strides, strict=True):
@@ -119,15 +119,15 @@ def test_the_mapping_gives_the_same_entries(name: str) -> None:
 def test_a_diagonal_moves_along_two_axes_and_has_no_mapping() -> None:
     """Its stride is a multiple of no single axis's stride."""
     view = View(Graph(), Node("computed", (4, 4)), 0, (4,), (5,))
-    assert mapping(view) is None
+    assert axis_mapping(view) is None
 
 
 def test_merged_axes_have_no_mapping_until_they_are_cut() -> None:
     """(4, 6) seen as (24,) crosses an axis; cut after 6 it does not."""
     view = View(Graph(), Node("computed", (4, 6)), 0, (24,), (1,))
-    assert mapping(view) is None
-    assert cuts(view, 0) == [6]
-    sizes, (cut,), counts = refine(view.shape, [view])
+    assert axis_mapping(view) is None
+    assert axis_splits(view, 0) == [6]
+    sizes, (cut,), counts = split_axes(view.shape, [view])
     assert (sizes, counts, cut.strides) == ((4, 6), [2], (6, 1))
     assert torch.equal(by_mapping(cut).reshape(-1), torch.arange(24))
     assert view.node is not None and not view.node.linear
@@ -136,14 +136,14 @@ def test_merged_axes_have_no_mapping_until_they_are_cut() -> None:
 def test_three_merged_axes_are_cut_twice() -> None:
     """The lengths of the inner parts: the last axis, and the last two."""
     view = View(Graph(), Node("computed", (2, 3, 5)), 0, (30,), (1,))
-    assert cuts(view, 0) == [5, 15]
-    assert refine(view.shape, [view])[0] == (2, 3, 5)
+    assert axis_splits(view, 0) == [5, 15]
+    assert split_axes(view.shape, [view])[0] == (2, 3, 5)
 
 
 def test_two_views_are_cut_where_either_needs_it() -> None:
     """Axes of (2, 12) and (8, 3), both merged into 24, are cut to 2 x 4 x 3."""
     views = [View(Graph(), Node("computed", sizes), 0, (24,), (1,)) for sizes in ((2, 12), (8, 3))]
-    sizes, refined, counts = refine((24,), views)
+    sizes, refined, counts = split_axes((24,), views)
     assert (sizes, counts) == ((2, 4, 3), [3])
     for view in refined:
         assert torch.equal(by_mapping(view).reshape(-1), torch.arange(24))
@@ -152,13 +152,13 @@ def test_two_views_are_cut_where_either_needs_it() -> None:
 def test_a_view_that_cannot_be_cut_makes_its_node_linear() -> None:
     """(4, 6) merged with an offset, and cuts after 6 and after 4 that exclude each other."""
     shifted = View(Graph(), Node("computed", (4, 6)), 3, (18,), (1,))
-    assert cuts(shifted, 0) is None
-    refine(shifted.shape, [shifted])
+    assert axis_splits(shifted, 0) is None
+    split_axes(shifted.shape, [shifted])
     assert shifted.node is not None and shifted.node.linear
     first, second = (
         View(Graph(), Node("computed", sizes), 0, (24,), (1,)) for sizes in ((4, 6), (6, 4))
     )
-    sizes, _, _ = refine((24,), [first, second])
+    sizes, _, _ = split_axes((24,), [first, second])
     assert sizes == (4, 6)
     assert first.node is not None and not first.node.linear
     assert second.node is not None and second.node.linear
@@ -168,8 +168,8 @@ def test_constants_and_numbers_need_no_cuts() -> None:
     """Their entries are copied in the order in which they are read."""
     graph = Graph()
     constant = View(graph, Node("constant", (24,)), 3, (20,), (1,))
-    assert cuts(constant, 0) == []
-    assert refine((20,), [constant, graph.number(2.0, (20,))])[0] == (20,)
+    assert axis_splits(constant, 0) == []
+    assert split_axes((20,), [constant, graph.number(2.0, (20,))])[0] == (20,)
 
 
 # ------------------------------------------------------------------------------------ statements
@@ -177,7 +177,7 @@ def test_constants_and_numbers_need_no_cuts() -> None:
 
 def weight(graph: Graph, *sizes: int) -> View:
     """A weight of these sizes, none of them 1."""
-    return graph.whole(Node("weight", sizes), sizes)
+    return graph.all_entries(Node("weight", sizes), sizes)
 
 
 def test_equal_statements_are_made_once() -> None:
@@ -273,16 +273,16 @@ Y = torch.linspace(0, 2, ROWS, dtype=torch.float64).cos()
 
 def lowered(objective: Callable[..., Tensor], *weights: Tensor) -> Lowering:
     """The statements of value and partials."""
-    return Lowering(record(objective, weights, KNOWN))
+    return Lowering(trace(objective, weights, KNOWN))
 
 
 def scheduled(
-    objective: Callable[..., Tensor], *weights: Tensor, along_runs: bool = False
+    objective: Callable[..., Tensor], *weights: Tensor, runs_as_lanes: bool = False
 ) -> Schedule:
     """The schedule of value and partials."""
     made = lowered(objective, *weights)
     outputs = [made.value, *made.partials]
-    return Schedule(made.graph.statements, outputs, 8, along_runs=along_runs)
+    return Schedule(made.graph.statements, outputs, 8, runs_as_lanes=runs_as_lanes)
 
 
 def scheduled_views(graph: Graph, *outputs: View) -> Schedule:
@@ -290,14 +290,14 @@ def scheduled_views(graph: Graph, *outputs: View) -> Schedule:
     return Schedule(graph.statements, outputs, 8)
 
 
-def placed_by(schedule: Schedule, operation: str) -> list[Placed]:
+def placed_by(schedule: Schedule, operation: str) -> list[ScheduledStatement]:
     """The placed statements of one operation."""
-    return [p for p in schedule.all_placed() if p.statement.operation == operation]
+    return [p for p in schedule.all_scheduled() if p.statement.operation == operation]
 
 
-def kept(schedule: Schedule, placed: Placed) -> str:
+def kept(schedule: Schedule, scheduled: ScheduledStatement) -> str:
     """Where the result of a statement is kept."""
-    return schedule.storage[placed.statement.out].where
+    return schedule.allocations[scheduled.statement.out].where
 
 
 def zeros(*shape: int) -> Tensor:
@@ -411,14 +411,19 @@ def test_short_axes_are_scalar_code() -> None:
     """The curve of the tutorial has no rows."""
     schedule = scheduled(lambda w: w.square() + 3 * w, zeros())
     assert [kernel.rows for kernel in schedule.kernels] == [0]
-    assert all(p.row_axis is None for p in schedule.all_placed())
+    assert all(p.row_axis is None for p in schedule.all_scheduled())
 
 
 def test_along_runs_nothing_is_kept_in_memory() -> None:
     """Each run has registers and small buffers of its own."""
-    schedule = scheduled(lambda w: (X[:9] @ w - Y[:9]).square().mean(), zeros(4), along_runs=True)
-    assert {storage.where for storage in schedule.storage.values()} == {"register", "tile"}
-    assert all(p.row_axis is None for p in schedule.all_placed())
+    schedule = scheduled(
+        lambda w: (X[:9] @ w - Y[:9]).square().mean(), zeros(4), runs_as_lanes=True
+    )
+    assert {allocation.where for allocation in schedule.allocations.values()} == {
+        "register",
+        "tile",
+    }
+    assert all(p.row_axis is None for p in schedule.all_scheduled())
 
 
 def test_statements_that_no_output_needs_are_left_out() -> None:
@@ -427,7 +432,7 @@ def test_statements_that_no_output_needs_are_left_out() -> None:
     w = weight(graph, 5)
     w.apply("sin")
     schedule = scheduled_views(graph, w.apply("exp"))
-    assert [p.statement.operation for p in schedule.all_placed()] == ["exp"]
+    assert [p.statement.operation for p in schedule.all_scheduled()] == ["exp"]
 
 
 def test_large_products_are_blocked() -> None:
@@ -455,9 +460,9 @@ def test_tiles_cover_all_rows_with_little_padding(rows: int, item_bytes: int) ->
 # ------------------------------------------------------------------------------------ recordings
 
 
-def recorded(objective: Callable[..., Tensor], *weights: Tensor) -> Recording:
+def recorded(objective: Callable[..., Tensor], *weights: Tensor) -> Trace:
     """The operations of value and partials."""
-    return record(objective, weights, KNOWN)
+    return trace(objective, weights, KNOWN)
 
 
 def test_an_in_place_edit_is_followed_by_its_memory() -> None:
@@ -485,11 +490,13 @@ def test_an_edit_of_a_part_keeps_the_rest() -> None:
         return buffer.exp().sum()
 
     schedule = scheduled(objective, zeros(3))
-    nodes = [storage for storage in schedule.storage.values() if len(storage.placed) == 2]
+    nodes = [
+        allocation for allocation in schedule.allocations.values() if len(allocation.writers) == 2
+    ]
     assert nodes
-    before, part = (placed.statement for placed in nodes[0].placed)
-    assert before.arguments[0].value == 0.0 and before.place.shape == (4,)
-    assert (part.place.offset, part.place.shape) == (1, (2,))
+    before, part = (scheduled.statement for scheduled in nodes[0].writers)
+    assert before.arguments[0].value == 0.0 and before.target.shape == (4,)
+    assert (part.target.offset, part.target.shape) == (1, (2,))
 
 
 def numbers_added(objective: Callable[[Tensor], Tensor]) -> list[float]:
@@ -583,12 +590,12 @@ def write_outside(w: Tensor) -> Tensor:
 
 
 REFUSED: dict[Callable[[Tensor], Tensor], str] = {
-    read_a_number: "reads a number off a weight",
-    branch: "reads a number off a weight",
-    read_numpy: "reads numbers off a weight: .numpy()",
+    read_a_number: "reads a value of a weight in Python",
+    branch: "reads a value of a weight in Python",
+    read_numpy: "reads values of a weight in Python: .numpy()",
     draw: "draws random numbers: aten.rand",
     edit_a_weight: "edits a weight in place: aten.mul_",
-    write_outside: "writes into a tensor from outside: aten.copy_",
+    write_outside: "writes into a tensor from outside the objective: aten.copy_",
     invert: "aten.linalg_inv_ex has no compiled form",
 }
 
@@ -612,5 +619,5 @@ def test_a_value_that_is_no_scalar_of_the_weights_is_refused(
     objective: Callable[[Tensor], Tensor],
 ) -> None:
     """A vector, a Python number, and a constant."""
-    with pytest.raises(Unsupported, match="no scalar tensor that depends on a weight"):
+    with pytest.raises(Unsupported, match="not a scalar tensor that depends on a weight"):
         recorded(objective, zeros(3))

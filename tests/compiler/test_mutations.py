@@ -169,7 +169,7 @@ FAULTS = [
     fault("padding counted in the loss", "net", r"\(V\)\(\(I\)\((x\d+)\) & valid\)", r"\1"),
     fault("padding counted in a partial", "net", r"\(V\)\(\(I\)\((x\d+)\) & valid\)", r"\1", at=1),
     fault("a missing accumulator", "net", r"q(\d+)\[u % H\] \+= (x\d+);", r"q\1[u % H] = \2;"),
-    fault("a half of the accumulators", "net", r"total\((s\d+) \+ i \* H\)",
+    fault("a half of the accumulators", "net", r"lane_sum\((s\d+) \+ i \* H\)",
           r"(\1[i * H][0] + \1[i * H][1])"),
     Fault("an accumulator that is not cleared", "net", (
         (r"  V (s\d+)\[8 \* H\];", r"  static V \1[8 * H];"),
@@ -212,9 +212,10 @@ FAULTS = [
     fault("a step that counts twice", "net", r"step\+\+;", "step += 2;"),
     fault("a step too many", "net", r"step >= r->limit", "step > r->limit"),
     fault("half of the steps", "net", r"w\[i\] = m\[i\]", "if (step % 2) w[i] = m[i]"),
-    fault("a wrong norm", "net", r"norm = norm_of\(g, COUNT\)", "norm = norm_of(g, COUNT - 1)"),
-    fault("a wrong norm at the end", "net", r"r->norm = norm_of\(g, COUNT\)",
-          "r->norm = norm_of(g, COUNT - 1)", record="last"),
+    fault("a wrong norm", "net", r"norm = euclidean_norm\(g, COUNT\)",
+          "norm = euclidean_norm(g, COUNT - 1)"),
+    fault("a wrong norm at the end", "net", r"r->norm = euclidean_norm\(g, COUNT\)",
+          "r->norm = euclidean_norm(g, COUNT - 1)", record="last"),
     fault("a stop at once", "net to a tolerance", r"norm < tolerance", "norm > tolerance"),
     fault("a stop too early", "net to a tolerance",
           r"norm < tolerance", "norm < (T)1.5 * tolerance"),
@@ -263,7 +264,7 @@ BATCH_FAULTS = [
     fault("runs that go on after their end", "curve",
           r"w\[k\] = SEL\(alive, (vfma\(.*\)), w\[k\]\);", r"w[k] = \1;", only=LANES),
     fault("steps counted wrongly", "curve",
-          r"made\[u\] -= alive", "made[u] -= alive & KI(step < 60 ? -1 : 0)",
+          r"step_count\[u\] -= alive", "step_count[u] -= alive & KI(step < 60 ? -1 : 0)",
           only=LANES),
     fault("a step too many", "curve", r"step >= limit", "step > limit", only=LANES),
     fault("a stop that is not looked for", "curve", r"n < tolerance", "n < K(-1)", only=LANES),
@@ -303,7 +304,7 @@ def _surroundings(
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], list[str]]:
     """Make every text that is compiled from here on wrong; the list of the texts changed."""
     names = Program.__init__.__globals__
-    load = names["load"]
+    load = names["load_library"]
 
     def faulty(make: Fault) -> list[str]:
         changed: list[str] = []
@@ -314,7 +315,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], list[str]]:
                 changed.append(wrong)
             return load(wrong, optimization=1)
 
-        monkeypatch.setitem(names, "load", load_wrong)
+        monkeypatch.setitem(names, "load_library", load_wrong)
         return changed
 
     return faulty

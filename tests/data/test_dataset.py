@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gd_torch.data.csv_reader import LONGEST
+from gd_torch.data.csv_reader import MAX_LINE_CHARACTERS
 from gd_torch.data.dataset import read_table, standardise
 
 
@@ -49,14 +49,14 @@ def test_what_spreadsheets_write(table):
         ("a,kind\n1,x\n1,y,2\n", "row 3 has 3 cells, the header has 2"),
         ("a,kind\n1,x\n1\n", "row 3 has 1 cells, the header has 2"),
         ("a,kind\n1,x\n1,\n", "row 3, column 'kind': empty"),
-        ("a,kind\n1,x\n1,x\n", "column 'kind' holds a single class, 'x'"),
+        ("a,kind\n1,x\n1,x\n", "column 'kind' has a single class, 'x'"),
         ("a,b\n1,x\n", "no column 'kind', the header has a, b"),
         ("kind\nx\ny\n", "no feature column beside the target 'kind'"),
         ("a,a,kind\n1,2,x\n", "must name every column once"),
         ("a,,kind\n1,2,x\n", "must name every column once"),
         (b"\x80\x81,kind\n", "not a CSV file in UTF-8"),
         ('a,kind\n"1,x\n', "not a CSV file in UTF-8"),
-        ("a,kind\n1,x" + "y" * LONGEST, "it has a line of"),
+        ("a,kind\n1,x" + "y" * MAX_LINE_CHARACTERS, "it has a line of"),
     ],
 )
 def test_unusable_files_are_refused_by_row_and_column(table, content, words):

@@ -179,7 +179,7 @@ ONES = torch.ones(3, dtype=torch.float64)
         ({"learning_rates": (0.1, 0.2, -1)}, ValueError, "must be positive and finite, got -1"),
         ({"learning_rates": (0.1, 0.2, math.nan)}, ValueError, "must be positive and finite"),
         ({"learning_rates": "fast"}, TypeError, "`learning_rates` must be numbers, got 'fast'"),
-        ({"steps": 1e3}, TypeError, "`steps` must be a whole number, got 1000.0"),
+        ({"steps": 1e3}, TypeError, "`steps` must be an integer, got 1000.0"),
         ({"steps": -1}, ValueError, "`steps` must be at least 0"),
         ({"tolerance": -1.0}, ValueError, "`tolerance` must be not negative"),
         ({"stepper": "magic"}, ValueError, "`stepper` must be"),

@@ -21,7 +21,7 @@ from time import perf_counter as stopwatch
 import numpy as np
 import pytest
 import torch
-from changes import CHANGES, CONTAINERS, FILES, holding
+from state_changes import CHANGES, CONTAINERS, FILES, holding
 
 from gd_torch import bowl, curve, load_iris, network_mse
 from gd_torch.compiler.side_effects import Fingerprint, fingerprint, hidden_inputs
@@ -58,7 +58,7 @@ def test_a_change_is_noticed_and_named(make):
 def test_a_fingerprint_changes_nothing(make):
     """Generators, iterators and files stay where they are."""
     thing = make()
-    first = [fingerprint(holding(thing)).records[1:] for _ in range(3)]
+    first = [fingerprint(holding(thing)).entries[1:] for _ in range(3)]
     assert first[0] == first[1] == first[2]
 
 
@@ -370,16 +370,16 @@ def test_no_code_of_an_array_subclass_runs():
     arrays = np.ones(5).view(Own), np.ndarray.__getitem__(np.ones((6, 6)).view(Own), slice(0, 6, 2))
     Own.quiet = False
     before = fingerprint(holding(arrays))
-    assert before.records[1:] == fingerprint(holding(arrays)).records[1:]
+    assert before.entries[1:] == fingerprint(holding(arrays)).entries[1:]
     np.ndarray.fill(arrays[1], 2)
-    assert before.records[1:] != fingerprint(holding(arrays)).records[1:]
+    assert before.entries[1:] != fingerprint(holding(arrays)).entries[1:]
 
 
 def test_more_objects_than_the_bound_are_reported():
     """The walk stops, and says so."""
     many = [[k] for k in range(30_000)]
     found = fingerprint(holding(many))
-    assert not found.complete and len(found.records) <= 20_000
+    assert not found.complete and len(found.entries) <= 20_000
     assert fingerprint(holding(many[:1000])).complete
     nested: list[object] = []
     for _ in range(5_000):
@@ -392,7 +392,7 @@ def test_a_cycle_of_references_is_walked_once():
     loop: list[object] = [torch.ones(3)]
     loop += [loop, loop, {"loop": loop}]
     found = fingerprint(holding(loop))
-    assert found.complete and len(found.records) == 7
+    assert found.complete and len(found.entries) == 7
 
 
 @pytest.mark.parametrize("make", [set, dict], ids=["set", "dict"])

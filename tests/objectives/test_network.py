@@ -69,7 +69,7 @@ def test_data_follow_the_weights_dtype_and_device():
     [
         (torch.ones(3), torch.ones(3, 1), ValueError, r"`X` must have shape \(n, columns\)"),
         (torch.ones(0, 4), torch.ones(0, 3), ValueError, "`X` must have shape"),
-        (torch.ones(3, 4), torch.ones(2, 3), ValueError, "as many rows, got 3 and 2"),
+        (torch.ones(3, 4), torch.ones(2, 3), ValueError, "the same number of rows, got 3 and 2"),
         (
             torch.ones(3, 4).long(),
             torch.ones(3, 1),
@@ -95,21 +95,23 @@ def test_outputs_that_would_broadcast_are_refused():
 
 @pytest.mark.parametrize("widths", [(4, 2), (4, 2, 3, 1), (4, 0, 3), (4, 2.0, 3), (4, True, 3)])
 def test_unusable_widths_are_refused(widths):
-    """Three whole numbers of at least 1."""
-    with pytest.raises(ValueError, match="three whole numbers"):
+    """They must be three integers of at least 1."""
+    with pytest.raises(ValueError, match="three integers"):
         init_weights(widths)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, None, 2**64])
 def test_unusable_seeds_are_refused(seed):
-    """A whole number from 0 to 2^64 - 1."""
-    with pytest.raises(ValueError, match="`seed` must be a whole number"):
+    """It must be an integer from 0 to 2^64 - 1."""
+    with pytest.raises(ValueError, match="`seed` must be an integer"):
         init_weights((4, 2, 3), seed=seed)
 
 
 def test_start_weights_need_a_floating_dtype():
     """Whole numbers cannot descend."""
-    with pytest.raises(TypeError, match=r"`dtype` must be a floating torch dtype, got torch.int64"):
+    with pytest.raises(
+        TypeError, match=r"`dtype` must be a floating-point torch dtype, got torch.int64"
+    ):
         init_weights((4, 2, 3), dtype=torch.int64)
 
 

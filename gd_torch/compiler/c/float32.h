@@ -1,5 +1,5 @@
-/* Constants of float32. The polynomials are minimax fits made for this file by Remez exchange
-   in 60 digits with mpmath; each coefficient was then rounded to nearest. */
+/* Constants of float32. The polynomials are minimax fits, computed by the Remez exchange algorithm
+   with 60 digits in mpmath; the coefficients are rounded to nearest. */
 #define FRACTION 23
 #define BIAS 127
 #define TWO_FRACTION 0x1p23f
@@ -31,7 +31,7 @@
     -0x1.0ce214p-3f, 0x1.07db34p-3f, -0x1.41fed2p-4f
 /*@ log_core: log_parts */
 /* log(1 + f + low) + k * ln(2). */
-FN V log_core(V f, V low, V k) {
+INLINE V log_core(V f, V low, V k) {
     V q = vfma(f, POLY(8, f, LOG_TERMS), K(-0.5f));
     V rest = vfma(k, K(LN2_LOW), vfma(f * f, q, low));
     return vfma(k, K(LN2), f + rest);

@@ -1,5 +1,5 @@
-/* Constants of float64. The polynomials are minimax fits made for this file by Remez exchange
-   in 60 digits with mpmath; each coefficient was then rounded to nearest. */
+/* Constants of float64. The polynomials are minimax fits, computed by the Remez exchange algorithm
+   with 60 digits in mpmath; the coefficients are rounded to nearest. */
 #define FRACTION 52
 #define BIAS 1023
 #define TWO_FRACTION 0x1p52
@@ -36,7 +36,7 @@
     0x1.746644592b730p-3, 0x1.39a126a4facf9p-3, 0x1.2f0b8285f7defp-3
 /*@ log_core: log_parts */
 /* log(1 + f + low) + k * ln(2). */
-FN V log_core(V f, V low, V k) {
+INLINE V log_core(V f, V low, V k) {
     V s = f / (K(2) + f), z = s * s, half = K(0.5) * f * f;
     V w = vfma(s, vfma(z, POLY(7, z, LOG_TERMS), half), vfma(k, K(LN2_LOW), low));
     return vfma(k, K(LN2), f - (half - w));

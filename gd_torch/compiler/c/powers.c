@@ -1,17 +1,17 @@
 /* Powers, logarithms, hyperbolic functions and their inverses, and erf, in float64. */
-/*@ wide: polynomials rare_constants */
-/* Numbers as unevaluated sums of two: *low receives what the rounded result lacks. */
-FN V product(V a, V b, V *low) {
+/*@ wide: polynomials float64_constants */
+/* Double-double arithmetic: *low receives the rounding error of the result. */
+INLINE V product(V a, V b, V *low) {
     V p = a * b;
     *low = vfma(a, b, -p);
     return p;
 }
-FN V sum(V a, V b, V *low) {
+INLINE V sum(V a, V b, V *low) {
     V s = a + b, v = s - a;
     *low = (a - (s - v)) + (b - v);
     return s;
 }
-FN V ordered_sum(V a, V b, V *low) { /* |a| >= |b| or a == 0 */
+INLINE V ordered_sum(V a, V b, V *low) { /* |a| >= |b| or a == 0 */
     V s = a + b;
     *low = (a - s) + b;
     return s;
@@ -19,7 +19,7 @@ FN V ordered_sum(V a, V b, V *low) { /* |a| >= |b| or a == 0 */
 
 /*@ wide_exp: exp_parts wide */
 /* exp(x + low) = 2^n * (y + *rest); |low| is at most some units in the last place of x. */
-FN V wide_exp(V x, V low, V *rest, I *n) {
+INLINE V wide_exp(V x, V low, V *rest, I *n) {
     V shifted = vfma(x, K(LOG2_E), K(MAGIC)), k = shifted - K(MAGIC), tail;
     V r = vfma(k, K(-LN2), x); /* exact */
     r = ordered_sum(r, vfma(k, K(-LN2_LOW), low), &tail);
@@ -31,7 +31,7 @@ FN V wide_exp(V x, V low, V *rest, I *n) {
 }
 
 /*@ exp2: wide_exp */
-RARE V v_exp2(V x) {
+NOINLINE V v_exp2(V x) {
     V c = greater(K(-1080), lesser(K(1025), x)), shifted = c + K(MAGIC);
     V r = c - (shifted - K(MAGIC)), low, rest;
     I n;
@@ -42,7 +42,7 @@ RARE V v_exp2(V x) {
 
 /*@ wide_log: log_parts wide */
 /* log(x) = result + *low to about 2^-64 of the result, for 0 < x < infinity. */
-FN V wide_log(V x, V *low) {
+INLINE V wide_log(V x, V *low) {
     V k, m = log_split(x, &k), f = m - K(1);
     V dl, zl, al, bl, cl, l, kl;
     V d = ordered_sum(K(2), f, &dl);
@@ -62,20 +62,20 @@ FN V wide_log(V x, V *low) {
     return ordered_sum(y, l, low);
 }
 /* log(x) / log(base) for the inverse of log(base) as a sum of two numbers. */
-FN V log_over(V x, double inverse, double inverse_low) {
+INLINE V log_over(V x, double inverse, double inverse_low) {
     V low, pl, hi = wide_log(x, &low);
     V p = product(hi, K(inverse), &pl);
     return log_special(x, p + vfma(low, K(inverse), vfma(hi, K(inverse_low), pl)));
 }
 
 /*@ log2: wide_log */
-RARE V v_log2(V x) { return log_over(x, LOG2_E, LOG2_E_LOW); }
+NOINLINE V v_log2(V x) { return log_over(x, LOG2_E, LOG2_E_LOW); }
 /*@ log10: wide_log */
-RARE V v_log10(V x) { return log_over(x, LOG10_E, LOG10_E_LOW); }
+NOINLINE V v_log10(V x) { return log_over(x, LOG10_E, LOG10_E_LOW); }
 
 /*@ pow: wide_log wide_exp trunc */
 /* The special cases are those of C99, annex F. */
-RARE V v_pow(V x, V y) {
+NOINLINE V v_pow(V x, V y) {
     V a = vabs(x), b = vabs(y), low, pl, rest;
     I n, whole = v_trunc(y) == y, odd = whole & (v_trunc(y * K(0.5)) != y * K(0.5));
     V hi = wide_log(a, &low), p = product(y, hi, &pl);
@@ -93,16 +93,16 @@ RARE V v_pow(V x, V y) {
 }
 
 /*@ sinh: wide_exp */
-RARE V v_sinh(V x) {
+NOINLINE V v_sinh(V x) {
     V a = vabs(x), z = a * a, rest;
     I n;
     V e = wide_exp(lesser(K(711), a), K(0), &rest, &n);
     e = scaled(e + rest, n - KI(1));
     V y = SEL(a < K(1), vfma(a * z, POLY(7, z, SINH_TERMS), a), e - K(0.25) / e);
-    return vwith(y, vsign(x));
+    return vcopysign(y, vsign(x));
 }
 /*@ cosh: wide_exp */
-RARE V v_cosh(V x) {
+NOINLINE V v_cosh(V x) {
     V rest;
     I n;
     V e = wide_exp(lesser(K(711), vabs(x)), K(0), &rest, &n);
@@ -110,34 +110,34 @@ RARE V v_cosh(V x) {
     return e + K(0.25) / e;
 }
 /*@ asinh: log1p */
-RARE V v_asinh(V x) {
+NOINLINE V v_asinh(V x) {
     V a = vabs(x);
     I big = a > K(0x1p28);
     V z = SEL(big, K(0), a * a);
     V y = v_log1p(SEL(big, a - K(1), a) + z / (K(1) + vsqrt(K(1) + z))) + SEL(big, K(LN2), K(0));
-    return vwith(y, vsign(x));
+    return vcopysign(y, vsign(x));
 }
 /*@ acosh: log1p */
-RARE V v_acosh(V x) {
+NOINLINE V v_acosh(V x) {
     I big = x > K(0x1p28);
     V t = x - K(1), s = SEL(big, K(0), t);
     V y = v_log1p(SEL(big, t, t + vsqrt(vfma(s, s, s + s))));
     return SEL(x < K(1), K(NAN_), y + SEL(big, K(LN2), K(0)));
 }
 /*@ atanh: log1p */
-RARE V v_atanh(V x) {
+NOINLINE V v_atanh(V x) {
     V a = vabs(x), b = a + a;
     V y = K(0.5) * v_log1p(vfma(b, a / (K(1) - a), b));
     y = SEL(a > K(1), K(NAN_), SEL(a < K(0x1p-28), a, y));
-    return vwith(y, vsign(x));
+    return vcopysign(y, vsign(x));
 }
 
 /*@ erf_parts: wide_exp */
-FN V erf_near(V a) { /* 0 <= a <= 1 */
+INLINE V erf_near(V a) { /* 0 <= a <= 1 */
     return vfma(a, POLY(12, a * a, ERF_TERMS), a);
 }
 /* exp(-a^2) * F((a - 3) / (a + 3)) / (1 + 2 a) */
-FN V erfc_far(V a) {
+INLINE V erfc_far(V a) {
     V x = lesser(K(28), a), sl, yl, dl, fl;
     V s = product(x, x, &sl);
     I n;
@@ -150,15 +150,15 @@ FN V erfc_far(V a) {
     return scaled(p + (low + vfma(y, gl, yl * g)), n);
 }
 /*@ erf: erf_parts */
-RARE V v_erf(V x) {
+NOINLINE V v_erf(V x) {
     V a = vabs(x);
     V y = SEL(a < K(1), erf_near(a), K(1) - erfc_far(a));
-    return vwith(y, vsign(x));
+    return vcopysign(y, vsign(x));
 }
 /*@ erfc: erf_parts */
-RARE V v_erfc(V x) {
+NOINLINE V v_erfc(V x) {
     V a = vabs(x), y = erfc_far(a), near = erf_near(a);
     I negative = x < K(0);
-    near = K(1) - vwith(near, vsign(x));
+    near = K(1) - vcopysign(near, vsign(x));
     return SEL(a < K(ERFC_FROM), near, SEL(negative, K(2) - y, y));
 }

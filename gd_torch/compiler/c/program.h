@@ -1,33 +1,33 @@
-/* What every program needs beside the primitives: rows of padding, strided rows, the norm. */
-#define HOLD(x) __asm__("" : REGISTER_(x)) /* in a register from here on */
-FN I rows_left(long first, long rows) { /* all ones in the lanes before row `rows` */
+/* Functions of every program: mask of valid rows, strided access to rows, the norm. */
+#define IN_REGISTER(x) __asm__("" : REGISTER_(x)) /* force into a register */
+INLINE I valid_rows(long first, long rows) { /* lanes of rows before `rows`: all bits 1 */
     I lane;
     for (int i = 0; i < LANES; i++) lane[i] = i;
     return lane < KI((J)(rows - first < LANES ? (rows - first < 0 ? 0 : rows - first) : LANES));
 }
-FN V apart(const T *p, long step) {
+INLINE V load_strided(const T *p, long step) {
     V x;
     for (int i = 0; i < LANES; i++) x[i] = p[i * step];
     return x;
 }
-FN I apart_masks(const T *p, long step) {
+INLINE I load_strided_masks(const T *p, long step) {
     I x;
     for (int i = 0; i < LANES; i++) x[i] = ((const J *)p)[i * step];
     return x;
 }
-FN void put(T *p, long step, long rows, V x) {
+INLINE void store_strided(T *p, long step, long rows, V x) {
     for (int i = 0; i < LANES; i++) if (i < rows) p[i * step] = x[i];
 }
-FN void put_masks(T *p, long step, long rows, I x) {
+INLINE void store_strided_masks(T *p, long step, long rows, I x) {
     for (int i = 0; i < LANES; i++) if (i < rows) ((J *)p)[i * step] = x[i];
 }
-FN T product_of(const V *x) {
+INLINE T lane_product(const V *x) {
     T p = 1;
     for (int h = 0; h < H; h++) for (int i = 0; i < LANES; i++) p *= x[h][i];
     return p;
 }
-/* The least number that is not below a bound: x < bound if and only if x < it. */
-static __attribute__((unused)) T least_not_below(double bound) {
+/* Round a bound up to type T: for x of type T, x < bound if and only if x < the result. */
+static __attribute__((unused)) T round_up(double bound) {
     T near = (T)bound;
     if ((double)near < bound) {
         J bits;
@@ -37,8 +37,8 @@ static __attribute__((unused)) T least_not_below(double bound) {
     }
     return near;
 }
-/* The Euclidean norm; by way of the largest entry where a square could leave the range. */
-static __attribute__((unused)) T norm_of(const T *g, long count) {
+/* The Euclidean norm, scaled by the largest entry if a square could overflow or underflow. */
+static __attribute__((unused)) T euclidean_norm(const T *g, long count) {
     V sums[H];
     for (int h = 0; h < H; h++) sums[h] = K(0);
     const long width = LANES * H;
@@ -48,7 +48,7 @@ static __attribute__((unused)) T norm_of(const T *g, long count) {
             const V x = *(const VU *)(g + i + h * LANES);
             sums[h] = vfma(x, x, sums[h]);
         }
-    T squares = count >= width ? total(sums) : 0;
+    T squares = count >= width ? lane_sum(sums) : 0;
     for (; i < count; i++) squares = s_fma(g[i], g[i], squares);
     if (squares > TINY_SQUARE && squares < HUGE_SQUARE) return s_sqrt(squares);
     T peak = 0;

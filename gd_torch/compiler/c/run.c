@@ -8,31 +8,31 @@ typedef struct {
     T loss, norm;
 } Run;
 
-/* Steps until the run stops or has made `limit` of them; the point it ends at is evaluated. */
+/* Execute steps until the run stops or reaches step `limit`; evaluate the last point. */
 __attribute__((visibility("default"))) void run(
     Run *r, const T *data, const T *uni, const T *sca, const int *tab, T *work
 ) {
     T LOCAL(w), LOCAL(g), LOCAL(m);
     T loss, norm = 0;
     long long step = r->step, code;
-    const T tolerance = least_not_below(r->tolerance);
+    const T tolerance = round_up(r->tolerance);
     for (long i = 0; i < COUNT; i++) w[i] = r->weights[i];
     for (;;) {
         loss = evaluate(w, g, data, uni, sca, tab, work);
         const int due = r->period && step % r->period == 0;
-        J lost = 0, gone = 0;
+        J bad_partial = 0, bad_weight = 0;
         for (long i = 0; i < COUNT; i++) {
             m[i] = s_fma(-r->rates[i], g[i], w[i]);
-            lost |= -!(s_abs(g[i]) < INF_);
-            gone |= -!(s_abs(m[i]) < INF_);
+            bad_partial |= -!(s_abs(g[i]) < INF_);
+            bad_weight |= -!(s_abs(m[i]) < INF_);
         }
-        code = gone ? WEIGHT : 0;
+        code = bad_weight ? WEIGHT : 0;
         if (step >= r->limit) code = STEPS;
         if (tolerance > 0 || due || code) {
-            norm = norm_of(g, COUNT);
+            norm = euclidean_norm(g, COUNT);
             if (norm < tolerance) code = TOLERANCE;
         }
-        if (lost) code = GRADIENT;
+        if (bad_partial) code = GRADIENT;
         if (!(s_abs(loss) < INF_)) code = LOSS;
         if (code) break;
         if (due) {
@@ -48,13 +48,13 @@ __attribute__((visibility("default"))) void run(
         r->weights[i] = w[i];
         r->partials[i] = g[i];
     }
-    r->norm = norm_of(g, COUNT);
+    r->norm = euclidean_norm(g, COUNT);
     r->step = step;
     r->code = code;
     r->loss = loss;
 }
 
-/* Runs first to end - 1 that have not stopped, each to its own end or limit. */
+/* Execute the runs first to end - 1 that have not stopped, each until it stops or its limit. */
 __attribute__((visibility("default"))) void run_many(
     Run *runs, long first, long end,
     const T *data, const T *uni, const T *sca, const int *tab, T *work

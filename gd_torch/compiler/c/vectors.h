@@ -1,4 +1,7 @@
-/* Numbers of one type, and vectors of BYTES bytes of them. */
+/* Scalars of one type and vectors of BYTES bytes.
+   T: float or double. J: the integer of the same size. V, I: vectors of T and J. VU, IU: the same
+   without alignment. A mask is an I or J with all bits 1 or 0. K, KI: broadcast a scalar.
+   SEL: select by mask. v...: on vectors. s_...: on scalars. */
 typedef ${T} T;
 typedef ${J} J;
 typedef T V __attribute__((vector_size(BYTES), may_alias));
@@ -12,24 +15,24 @@ typedef I IU __attribute__((aligned(sizeof(T)), may_alias));
 #define SIGN ((J)((unsigned ${J})1 << (8 * sizeof(T) - 1)))
 
 #define E_(i) x
-FN V K(T x) { return (V){EACH${size}(E_)}; }
-FN I KI(J x) { return (I){EACH${size}(E_)}; }
+INLINE V K(T x) { return (V){EACH${size}(E_)}; }
+INLINE I KI(J x) { return (I){EACH${size}(E_)}; }
 #undef E_
-FN V SEL(I mask, V a, V b) { return (V)((mask & (I)a) | (~mask & (I)b)); }
-FN int any(I mask) {
+INLINE V SEL(I mask, V a, V b) { return (V)((mask & (I)a) | (~mask & (I)b)); }
+INLINE int any(I mask) {
     J found = 0;
     for (int i = 0; i < LANES; i++) found |= mask[i];
     return found != 0;
 }
-FN V vabs(V x) { return (V)((I)x & KI(~SIGN)); }
-FN V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* the sign bit alone */
-FN V vwith(V x, V sign) { return (V)((I)x | (I)sign); }
-FN T s_abs(T x) { return __builtin_fabs${f}(x); }
-FN T s_fma(T a, T b, T c) { return __builtin_fma${f}(a, b, c); }
-FN T s_sqrt(T x) { return __builtin_sqrt${f}(x); }
+INLINE V vabs(V x) { return (V)((I)x & KI(~SIGN)); }
+INLINE V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* only the sign bit */
+INLINE V vcopysign(V x, V sign) { return (V)((I)x | (I)sign); }
+INLINE T s_abs(T x) { return __builtin_fabs${f}(x); }
+INLINE T s_fma(T a, T b, T c) { return __builtin_fma${f}(a, b, c); }
+INLINE T s_sqrt(T x) { return __builtin_sqrt${f}(x); }
 
 /* a * b + c in one rounding. */
-FN V vfma(V a, V b, V c) {
+INLINE V vfma(V a, V b, V c) {
 #if __has_builtin(__builtin_elementwise_fma)
     return __builtin_elementwise_fma(a, b, c);
 #elif BYTES == 64 && __has_builtin(__builtin_ia32_vfmadd${p}512_mask)
@@ -42,7 +45,7 @@ FN V vfma(V a, V b, V c) {
 #undef E_
 #endif
 }
-FN V vsqrt(V x) {
+INLINE V vsqrt(V x) {
 #if __has_builtin(__builtin_elementwise_sqrt)
     return __builtin_elementwise_sqrt(x);
 #elif BYTES == 64 && __has_builtin(__builtin_ia32_sqrt${p}512_mask)
@@ -58,57 +61,57 @@ FN V vsqrt(V x) {
 #endif
 }
 
-/* a > b ? a : b and a < b ? a : b, as the instructions of x86 have it: b where either is NaN. */
-FN V greater(V a, V b) {
+/* a > b ? a : b and a < b ? a : b, as the x86 instructions: b if either is NaN. */
+INLINE V greater(V a, V b) {
 #if BYTES == 64 && __has_builtin(__builtin_ia32_max${p}512_mask)
     return __builtin_ia32_max${p}512_mask(a, b, a, -1, 4);
 #else
     return SEL(a > b, a, b);
 #endif
 }
-FN V lesser(V a, V b) {
+INLINE V lesser(V a, V b) {
 #if BYTES == 64 && __has_builtin(__builtin_ia32_min${p}512_mask)
     return __builtin_ia32_min${p}512_mask(a, b, a, -1, 4);
 #else
     return SEL(a < b, a, b);
 #endif
 }
-/* With flush-to-zero on, a subnormal number becomes a zero; otherwise x. Arithmetic does this by
-   itself. Selections do not always: vmax, vmin and SEL of a comparison can be one instruction,
-   which flushes, or several, which do not. Numbers from outside that may be subnormal have to
-   pass through here before them, or the bits depend on the processor. */
-FN V vflush(V x) {
-    V zero = K(-0.0${f}); /* which the compiler must not know */
+/* x, or zero if x is subnormal and flush-to-zero is on. Arithmetic flushes, but selections do so
+   only on some processors: vmax, vmin and SEL of a comparison can be one instruction, which
+   flushes, or several, which do not. Inputs that may be subnormal must be flushed first, otherwise
+   the bits depend on the processor. */
+INLINE V vflush(V x) {
+    V zero = K(-0.0${f}); /* hidden from the optimizer */
     __asm__("" : REGISTER_(zero));
     return x + zero;
 }
-FN T s_flush(T x) {
+INLINE T s_flush(T x) {
     T zero = -0.0${f};
     __asm__("" : REGISTER_(zero));
     return x + zero;
 }
 /* NaN where either is NaN, as in torch.maximum and torch.minimum. Of two zeros, b. */
-FN V vmax(V a, V b) { return SEL(a != a, a, greater(a, b)); }
-FN V vmin(V a, V b) { return SEL(a != a, a, lesser(a, b)); }
-FN T s_max(T a, T b) { return a > b || a != a ? a : b; }
-FN T s_min(T a, T b) { return a < b || a != a ? a : b; }
+INLINE V vmax(V a, V b) { return SEL(a != a, a, greater(a, b)); }
+INLINE V vmin(V a, V b) { return SEL(a != a, a, lesser(a, b)); }
+INLINE T s_max(T a, T b) { return a > b || a != a ? a : b; }
+INLINE T s_min(T a, T b) { return a < b || a != a ? a : b; }
 
-/* a where the mask is -1, b where it is 0, without a branch: of m ? x[i] : b gcc 12 makes a masked
-   load, which in loops over short axes reads other entries. */
-FN T s_where(J m, T a, T b) {
+/* a if the mask is -1, b if it is 0, without a branch: gcc 12 compiles m ? x[i] : b to a masked
+   load, which in loops over short axes reads wrong entries. */
+INLINE T s_where(J m, T a, T b) {
     union { T t; J j; } x = {a}, y = {b};
     x.j = (m & x.j) | (~m & y.j);
     return x.t;
 }
 
-/* One number from the 64 / sizeof(T) elements of a virtual vector. Halves go onto halves,
-   element i + n / 2 onto element i, until one is left: the same order for every BYTES. */
+/* Reduce the n = 64 / sizeof(T) elements of a virtual vector to one: combine element i + n / 2 with
+   element i, and repeat with half as many. The order is the same for every BYTES. */
 #define FROM2_(i) ((i) + LANES / 2) % LANES
 #define FROM4_(i) ((i) + LANES / 4) % LANES
 #define FROM8_(i) ((i) + LANES / 8) % LANES
 #define FROM16_(i) ((i) + LANES / 16) % LANES
 #define FOLD_(NAME, OP) \
-    FN T NAME(const V *x) { \
+    INLINE T NAME(const V *x) { \
         V p = x[0]; \
         if (H == 2) p = OP(p, x[1 % H]); \
         if (H == 4) p = OP(OP(p, x[2 % H]), OP(x[1 % H], x[3 % H])); \
@@ -118,7 +121,7 @@ FN T s_where(J m, T a, T b) {
         if (LANES >= 16) p = OP(p, __builtin_shufflevector(p, p, EACH${size}(FROM16_))); \
         return p[0]; \
     }
-FN V vadd(V a, V b) { return a + b; }
-FOLD_(total, vadd)
-FOLD_(largest, vmax)
-FOLD_(smallest, vmin)
+INLINE V vadd(V a, V b) { return a + b; }
+FOLD_(lane_sum, vadd)
+FOLD_(lane_max, vmax)
+FOLD_(lane_min, vmin)

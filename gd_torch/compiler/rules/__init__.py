@@ -1,4 +1,4 @@
-"""What the compiler knows of torch's operations; importing this registers every rule."""
+"""Rules for torch's operations; importing this package registers all of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from gd_torch.compiler.registry import RULES, aten
 from gd_torch.compiler.rules import (  # noqa: F401
     activations,
     arithmetic,
-    assembly,
     creation,
     indexing,
+    joining,
     losses,
     norms,
     piecewise,

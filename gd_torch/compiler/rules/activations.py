@@ -13,11 +13,7 @@ from gd_torch.compiler.registry import Operand, aten, rule
 from gd_torch.compiler.views import View
 
 SQRT_HALF = math.sqrt(0.5)
-
-
 GELU_SCALE = math.sqrt(2.0 / math.pi)
-
-
 GELU_CUBE = 0.044715
 
 
@@ -113,7 +109,7 @@ def _silu_backward(lowering: Lowering, out: Any, g: Operand, x: Operand) -> View
 
 
 def softplus(x: View, beta: float = 1.0, threshold: float = 20.0) -> View:
-    """log(1 + exp(beta x)) / beta; x beyond the threshold."""
+    """log(1 + exp(beta x)) / beta, or x if beta x is above the threshold."""
     scaled = x * float(beta)
     low = scaled.apply("exp").apply("log1p") / float(beta)
     return (scaled > float(threshold)).where(x, low)

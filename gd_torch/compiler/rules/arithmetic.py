@@ -15,10 +15,10 @@ UNARY = [
     "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid",
     "sign", "erf", "erfc", "floor", "ceil", "trunc", "round", "abs",
 ]  # fmt: skip
-"""Operations of the same name in aten and in operations.py."""
+"""Operations with the same name in aten and in ``operations.py``."""
 
-MAX_CHAIN = 64
-"""Whole exponents up to this are products; others use pow."""
+MAX_PRODUCT_EXPONENT = 64
+"""Largest integer exponent computed by multiplication; others use pow."""
 
 
 def _unary(name: str) -> Rule:
@@ -81,14 +81,14 @@ def _floor_divide(lowering: Lowering, out: Any, a: Operand, b: Operand) -> View:
 
 
 def _floor_quotient(x: View, y: View) -> View:
-    """The floor of x / y, by way of the exact remainder, as torch has it."""
+    """The floor of x / y, computed from the exact remainder, as in torch."""
     rest = x.apply("fmod", y)
     quotient = (x - rest) / y
     lower = rest.apply("ne", 0.0).apply("and", (y < 0.0).apply("ne_mask", rest < 0.0))
     quotient = lower.where(quotient - 1.0, quotient)
-    whole = quotient.apply("floor")
-    whole = (quotient - whole > 0.5).where(whole + 1.0, whole)
-    return y.equals(0.0).where(x / y, quotient.equals(0.0).where(0.0, whole))
+    rounded = quotient.apply("floor")
+    rounded = (quotient - rounded > 0.5).where(rounded + 1.0, rounded)
+    return y.equals(0.0).where(x / y, quotient.equals(0.0).where(0.0, rounded))
 
 
 @rule(aten.remainder.Scalar, aten.remainder.Tensor)
@@ -128,7 +128,7 @@ def _square(lowering: Lowering, out: Any, x: Operand) -> View:
 
 @rule(aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor, aten.pow.Scalar)
 def power(lowering: Lowering, out: Any, base: Operand, exponent: Operand) -> View:
-    """x^p: products for small whole p, sqrt for halves, pow otherwise."""
+    """x^p: products for small integer p, sqrt for +-1/2, pow otherwise."""
     x, p = lowering.number(base), lowering.number(exponent)
     if p.node is not None:
         return x.apply("pow", p)
@@ -140,16 +140,16 @@ def power(lowering: Lowering, out: Any, base: Operand, exponent: Operand) -> Vie
         return x.apply("sqrt")
     if e == -0.5:
         return 1.0 / x.apply("sqrt")
-    if e == int(e) and abs(e) <= MAX_CHAIN:
-        return _chain(x, int(e)) if e > 0 else 1.0 / _chain(x, int(-e))
+    if e == int(e) and abs(e) <= MAX_PRODUCT_EXPONENT:
+        return _integer_power(x, int(e)) if e > 0 else 1.0 / _integer_power(x, int(-e))
     return x.apply("pow", p)
 
 
-def _chain(x: View, exponent: int) -> View:
-    """A positive whole power, by repeated squaring."""
+def _integer_power(x: View, exponent: int) -> View:
+    """A positive integer power, by repeated squaring."""
     if exponent == 1:
         return x
-    half = _chain(x, exponent // 2)
+    half = _integer_power(x, exponent // 2)
     square = half * half
     return square * x if exponent % 2 else square
 
@@ -188,9 +188,9 @@ def _hypot(lowering: Lowering, out: Any, a: Operand, b: Operand) -> View:
 def _logaddexp(lowering: Lowering, out: Any, a: Operand, b: Operand) -> View:
     x, y = lowering.number(a), lowering.number(b)
     large = x.apply("max", y)
-    spread = -((x - y).apply("abs"))
+    entry_gradients = -((x - y).apply("abs"))
     infinite = x.equals(y).apply("and", x.apply("abs").equals(math.inf))
-    return infinite.where(x, large + spread.apply("exp").apply("log1p"))
+    return infinite.where(x, large + entry_gradients.apply("exp").apply("log1p"))
 
 
 @rule(aten.xlogy.Tensor, aten.xlogy.Scalar_Other, aten.xlogy.Scalar_Self)

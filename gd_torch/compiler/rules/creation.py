@@ -31,7 +31,7 @@ def _to_copy(lowering: Lowering, out: Tensor, x: Tensor, **options: Any) -> View
 
 
 def _filled(value: float) -> Rule:
-    """The rule of a tensor full of one number."""
+    """The rule of a tensor filled with a number."""
     return lambda lowering, out, *a, **k: lowering.graph.number(value, out.shape)
 
 
@@ -51,7 +51,7 @@ def _full(lowering: Lowering, out: Tensor, x: Any, *rest: Any, **options: Any) -
 
 @rule(aten.empty_like.default, aten.new_empty.default, aten.new_empty_strided.default)
 def _empty(lowering: Lowering, out: Tensor, *arguments: Any, **options: Any) -> View:
-    return lowering.graph.number(0.0, out.shape)  # written before it is read
+    return lowering.graph.number(0.0, out.shape)  # overwritten before it is read
 
 
 @rule(aten.fill.Scalar, aten.fill.Tensor)

@@ -1,4 +1,4 @@
-"""Rules of loss functions that torch computes as one operation."""
+"""Rules of loss functions that are one aten operation."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.lowering import Lowering
 from gd_torch.compiler.registry import Operand, aten, rule
-from gd_torch.compiler.rules.axes import indices
+from gd_torch.compiler.rules.axes import axis_indices
 from gd_torch.compiler.views import View
 
 NONE, MEAN, SUM = 0, 1, 2
-"""How torch numbers the reductions of a loss."""
+"""Torch's codes for the reduction of a loss."""
 
 
-def reduced(view: View, reduction: int) -> View:
-    """The loss over all entries."""
+def reduce_loss(view: View, reduction: int) -> View:
+    """Apply the reduction to the losses of all entries."""
     if reduction == NONE:
         return view
     return view.mean() if reduction == MEAN else view.sum()
 
 
-def spread(lowering: Lowering, g: Operand, like: View, reduction: int) -> View:
-    """The partial along each entry of a reduced loss."""
+def entry_gradients(lowering: Lowering, g: Operand, like: View, reduction: int) -> View:
+    """The gradient with respect to the loss of each entry, from that of the reduced loss."""
     grad = lowering.number(g)
     if reduction == MEAN:
         grad = grad / float(math.prod(like.shape))
@@ -36,7 +36,7 @@ def spread(lowering: Lowering, g: Operand, like: View, reduction: int) -> View:
 @rule(aten.mse_loss.default)
 def _mse(lowering: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN) -> View:
     d = lowering.number(x) - lowering.number(y)
-    return reduced(d * d, reduction)
+    return reduce_loss(d * d, reduction)
 
 
 @rule(aten.mse_loss_backward.default)
@@ -44,7 +44,7 @@ def _mse_backward(
     lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int
 ) -> View:
     d = lowering.number(x) - lowering.number(y)
-    return 2.0 * d * spread(lowering, g, d, reduction)
+    return 2.0 * d * entry_gradients(lowering, g, d, reduction)
 
 
 @rule(aten.huber_loss.default)
@@ -53,7 +53,7 @@ def _huber(
 ) -> View:
     size = (lowering.number(x) - lowering.number(y)).apply("abs")
     value = (size < delta).where(0.5 * (size * size), float(delta) * (size - 0.5 * float(delta)))
-    return reduced(value, reduction)
+    return reduce_loss(value, reduction)
 
 
 @rule(aten.huber_loss_backward.default)
@@ -61,7 +61,7 @@ def _huber_backward(
     lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int, delta: float
 ) -> View:
     d, delta = lowering.number(x) - lowering.number(y), float(delta)
-    grad = spread(lowering, g, d, reduction)
+    grad = entry_gradients(lowering, g, d, reduction)
     inner = (d >= delta).where(grad * delta, d * grad)
     return (d <= -delta).where(-grad * delta, inner)
 
@@ -72,7 +72,7 @@ def _smooth_l1(
 ) -> View:
     size = (lowering.number(x) - lowering.number(y)).apply("abs")
     value = (size < beta).where(0.5 * (size * size) / float(beta), size - 0.5 * float(beta))
-    return reduced(value, reduction)
+    return reduce_loss(value, reduction)
 
 
 @rule(aten.smooth_l1_loss_backward.default)
@@ -80,7 +80,7 @@ def _smooth_l1_backward(
     lowering: Lowering, out: Any, g: Operand, x: Operand, y: Operand, reduction: int, beta: float
 ) -> View:
     d, beta = lowering.number(x) - lowering.number(y), float(beta)
-    grad = spread(lowering, g, d, reduction)
+    grad = entry_gradients(lowering, g, d, reduction)
     inner = (d >= beta).where(grad, d * grad / beta)
     return (d <= -beta).where(-grad, inner)
 
@@ -93,7 +93,7 @@ def _bce(
     p, t = lowering.number(x), lowering.number(y)
     value = (t - 1.0) * (-p).apply("log1p").apply("max", -100.0)
     value = value - t * p.apply("log").apply("max", -100.0)
-    return reduced(value if weight is None else value * lowering.number(weight), reduction)
+    return reduce_loss(value if weight is None else value * lowering.number(weight), reduction)
 
 
 @rule(aten.binary_cross_entropy_backward.default)
@@ -102,7 +102,9 @@ def _bce_backward(
     reduction: int = MEAN,
 ) -> View:  # fmt: skip
     p, t = lowering.number(x), lowering.number(y)
-    slope = spread(lowering, g, p, reduction) * (p - t) / ((1.0 - p) * p).apply("max", 1e-12)
+    slope = (
+        entry_gradients(lowering, g, p, reduction) * (p - t) / ((1.0 - p) * p).apply("max", 1e-12)
+    )
     return slope if weight is None else slope * lowering.number(weight)
 
 
@@ -117,7 +119,7 @@ def _bce_logits(
         value = (1.0 - t) * z - log_sigmoid
     else:
         value = (1.0 - t) * z - ((lowering.number(pos_weight) - 1.0) * t + 1.0) * log_sigmoid
-    return reduced(value if weight is None else value * lowering.number(weight), reduction)
+    return reduce_loss(value if weight is None else value * lowering.number(weight), reduction)
 
 
 @rule(aten.soft_margin_loss.default)
@@ -125,7 +127,7 @@ def _soft_margin(
     lowering: Lowering, out: Any, x: Operand, y: Operand, reduction: int = MEAN
 ) -> View:
     value = (-(lowering.number(x) * lowering.number(y))).apply("exp").apply("log1p")
-    return reduced(value, reduction)
+    return reduce_loss(value, reduction)
 
 
 @rule(aten.soft_margin_loss_backward.default)
@@ -134,19 +136,19 @@ def _soft_margin_backward(
 ) -> View:
     z, t = lowering.number(x), lowering.number(y)
     e = (-(z * t)).apply("exp")
-    return -t * e * spread(lowering, g, z, reduction) / (e + 1.0)
+    return -t * e * entry_gradients(lowering, g, z, reduction) / (e + 1.0)
 
 
-def _hits(lowering: Lowering, shape: tuple[int, ...], target: Tensor) -> View:
-    """Where the class axis (the last) is the target's class, as a mask."""
-    index = indices(lowering.graph, shape, len(shape) - 1)
+def _target_mask(lowering: Lowering, shape: tuple[int, ...], target: Tensor) -> View:
+    """Mask of the entries whose index along the last axis is the target class."""
+    index = axis_indices(lowering.graph, shape, len(shape) - 1)
     return lowering.number(target).unsqueeze(-1).expand(shape).equals(index)
 
 
 def _row_weights(
     lowering: Lowering, classes: int, target: Tensor, weight: Operand | None, ignore: int
 ) -> tuple[View, View]:
-    """The weight of each row, that of its target or 0 where it is ignored, and their sum."""
+    """The class weight of each row's target, 0 if it is ignored, and the sum over rows."""
     if isinstance(weight, Tensor):
         one = lowering.values(weight)
     else:
@@ -162,7 +164,7 @@ def _nll(
 ) -> Any:  # fmt: skip
     view, target = lowering.number(x), lowering.values(target)
     weights, total = _row_weights(lowering, view.shape[-1], target, weight, ignore_index)
-    value = -(_hits(lowering, view.shape, target).where(view, 0.0).sum([-1]) * weights)
+    value = -(_target_mask(lowering, view.shape, target).where(view, 0.0).sum([-1]) * weights)
     if reduction == NONE:
         return value, lowering.graph.number(0.0)
     loss = value.sum()
@@ -181,7 +183,7 @@ def _nll_backward(
     row = -(weights * grad)
     if row.shape:
         row = row.unsqueeze(-1)
-    return _hits(lowering, view.shape, target).where(row.expand(view.shape), 0.0)
+    return _target_mask(lowering, view.shape, target).where(row.expand(view.shape), 0.0)
 
 
 @rule(aten.nll_loss2d_forward.default)

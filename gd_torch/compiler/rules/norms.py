@@ -9,8 +9,8 @@ from typing import Any
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.lowering import Lowering
 from gd_torch.compiler.registry import Operand, aten, rule
-from gd_torch.compiler.rules.axes import Dims, axes, count_of, squeezed
-from gd_torch.compiler.rules.reductions import extreme
+from gd_torch.compiler.rules.axes import Dims, reduced_axes, reduced_count, squeeze_reduced
+from gd_torch.compiler.rules.reductions import extremum
 from gd_torch.compiler.views import View
 
 
@@ -20,11 +20,11 @@ def _vector_norm(
     keepdim: bool = False, **options: Any,
 ) -> View:  # fmt: skip
     view = lowering.number(x).apply("abs")
-    over = axes(dim, len(view.shape))
+    over = reduced_axes(dim, len(view.shape))
     if ord == math.inf:
-        return extreme(view, "max", over, keepdim)
+        return extremum(view, "max", over, keepdim)
     if ord == -math.inf:
-        return extreme(view, "min", over, keepdim)
+        return extremum(view, "min", over, keepdim)
     if ord == 0:
         return view.apply("ne", 0.0).where(1.0, 0.0).sum(over, keepdim)
     if ord == 1:
@@ -52,11 +52,11 @@ def _dist(lowering: Lowering, out: Any, a: Operand, b: Operand, p: float = 2) ->
 
 
 def variance(view: View, dims: list[int], correction: float, keepdim: bool) -> tuple[View, View]:
-    """The variance and the mean (axes kept) along axes."""
+    """The variance along axes, and the mean with these axes of length 1."""
     mean = view.mean(dims, True)
     centred = view - mean
     total = (centred * centred).sum(dims, keepdim)
-    return total / max(0.0, count_of(view.shape, dims) - correction), mean
+    return total / max(0.0, reduced_count(view.shape, dims) - correction), mean
 
 
 @rule(aten.var.correction)
@@ -65,7 +65,7 @@ def _var(
     keepdim: bool = False,
 ) -> View:  # fmt: skip
     view = lowering.number(x)
-    over = axes(dim, len(view.shape))
+    over = reduced_axes(dim, len(view.shape))
     return variance(view, over, 1.0 if correction is None else correction, keepdim)[0]
 
 
@@ -80,9 +80,9 @@ def _var_mean(
     keepdim: bool = False,
 ) -> Any:  # fmt: skip
     view = lowering.number(x)
-    over = axes(dim, len(view.shape))
+    over = reduced_axes(dim, len(view.shape))
     var, mean = variance(view, over, 1.0 if correction is None else correction, keepdim)
-    return var, squeezed(mean, over, keepdim)
+    return var, squeeze_reduced(mean, over, keepdim)
 
 
 @rule(aten.std_mean.correction)

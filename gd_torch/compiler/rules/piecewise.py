@@ -1,4 +1,4 @@
-"""Rules of activation functions made of pieces, and of their derivatives."""
+"""Rules of piecewise activation functions and of their derivatives."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _hardsigmoid(lowering: Lowering, out: Any, x: Operand) -> View:
 
 
 SIXTH = 0.1666666716337204
-"""1/6 in float32, which torch's derivative of hardsigmoid uses in every dtype."""
+"""1/6 rounded to float32, used in torch's derivative of hardsigmoid for every dtype."""
 
 
 @rule(aten.hardsigmoid_backward.default)

@@ -1,4 +1,4 @@
-"""Rules of matrix products: sums of products over the axes that two factors share."""
+"""Rules of matrix products: sums of products over shared axes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _dot(lowering: Lowering, out: Any, a: Operand, b: Operand) -> View:
 
 
 def _scaled(term: View, product: View, beta: float, alpha: float) -> View:
-    """beta * term + alpha * product; the term is not looked at where beta is 0."""
+    """beta * term + alpha * product; the term is ignored if beta is 0, even if it is NaN."""
     if alpha != 1:
         product = product * float(alpha)
     if beta == 0:

@@ -12,25 +12,27 @@ from torch import Tensor
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.lowering import Lowering
 from gd_torch.compiler.registry import Operand, aten, rule
-from gd_torch.compiler.rules.axes import indices
-from gd_torch.compiler.rules.picking import (
-    MAX_CHOICES,
-    entries,
-    in_node,
-    one_pick_a_row,
-    same_but_for,
-    spread_to,
+from gd_torch.compiler.rules.axes import axis_indices
+from gd_torch.compiler.rules.index_selection import (
+    MAX_COMPARED_ENTRIES,
+    add_at_index,
+    as_node_view,
+    entry_ids_of,
+    equal_except_at,
+    single_index_per_row,
 )
 from gd_torch.compiler.views import View
 
 
-def scattered(lowering: Lowering, view: View, operation: str, values: View, choose: Any) -> View:
-    """A copy of ``view`` with values written or added at the entries that ``choose`` picks."""
-    blank = lowering.graph.blank(view.shape)
-    everything = torch.arange(math.prod(view.shape)).reshape(view.shape)
-    table = choose(everything)
-    return lowering.graph.assemble(
-        view.shape, [(blank, view)], scatter=(operation, values.expand(table.shape), table)
+def scatter_entries(
+    lowering: Lowering, view: View, operation: str, values: View, choose: Any
+) -> View:
+    """A copy of ``view`` with values written or added at the entries that ``choose`` selects."""
+    placeholder = lowering.graph.placeholder(view.shape)
+    all_ids = torch.arange(math.prod(view.shape)).reshape(view.shape)
+    table = choose(all_ids)
+    return lowering.graph.write_regions(
+        view.shape, [(placeholder, view)], scatter=(operation, values.expand(table.shape), table)
     )
 
 
@@ -42,15 +44,15 @@ def _scatter_add(
     dim %= max(1, len(view.shape))
     if not view.shape:
         return view + grad
-    same = at.shape == grad.shape and same_but_for(view.shape, at.shape, dim)
-    if same and view.shape[dim] <= MAX_CHOICES:
-        return view + spread_to(lowering, grad, dim, at, view.shape[dim])
+    same = at.shape == grad.shape and equal_except_at(view.shape, at.shape, dim)
+    if same and view.shape[dim] <= MAX_COMPARED_ENTRIES:
+        return view + add_at_index(lowering, grad, dim, at, view.shape[dim])
     constant = lowering.values(index)
-    cut = grad
+    source = grad
     for d, size in enumerate(constant.shape):
-        cut = cut.narrow(d, 0, size)
-    return scattered(
-        lowering, view, "scatter_add", cut, lambda places: places.gather(dim, constant)
+        source = source.narrow(d, 0, size)
+    return scatter_entries(
+        lowering, view, "scatter_add", source, lambda entry_ids: entry_ids.gather(dim, constant)
     )
 
 
@@ -62,17 +64,19 @@ def _scatter(
     if not view.shape:
         return source
     dim %= len(view.shape)
-    if at.shape[dim] == 1 and same_but_for(view.shape, at.shape, dim):
+    if at.shape[dim] == 1 and equal_except_at(view.shape, at.shape, dim):
         if source.shape and source.shape[dim] != 1:
             source = source.narrow(dim, 0, 1)
-        if not source.shape or same_but_for(view.shape, source.shape, dim):
-            hits = at.expand(view.shape).equals(indices(lowering.graph, view.shape, dim))
-            return hits.where(source.expand(view.shape), view)
+        if not source.shape or equal_except_at(view.shape, source.shape, dim):
+            matches = at.expand(view.shape).equals(axis_indices(lowering.graph, view.shape, dim))
+            return matches.where(source.expand(view.shape), view)
     constant = lowering.values(index)
     if isinstance(value, Tensor):
         for d, size in enumerate(constant.shape):
             source = source.narrow(d, 0, size)
-    return scattered(lowering, view, "scatter", source, lambda places: places.gather(dim, constant))
+    return scatter_entries(
+        lowering, view, "scatter", source, lambda entry_ids: entry_ids.gather(dim, constant)
+    )
 
 
 @rule(aten.index_add.default)
@@ -89,12 +93,12 @@ def _index_add(
     constant, grad = lowering.values(index), lowering.number(g)
     if alpha != 1:
         grad = grad * float(alpha)
-    return scattered(
+    return scatter_entries(
         lowering,
         lowering.number(x),
         "scatter_add",
         grad,
-        lambda places: places.index_select(dim, constant),
+        lambda entry_ids: entry_ids.index_select(dim, constant),
     )
 
 
@@ -103,12 +107,12 @@ def _index_copy(
     lowering: Lowering, out: Any, x: Operand, dim: int, index: Tensor, source: Operand
 ) -> View:
     constant = lowering.values(index)
-    return scattered(
+    return scatter_entries(
         lowering,
         lowering.number(x),
         "scatter",
         lowering.number(source),
-        lambda places: places.index_select(dim, constant),
+        lambda entry_ids: entry_ids.index_select(dim, constant),
     )
 
 
@@ -117,12 +121,12 @@ def _index_fill(
     lowering: Lowering, out: Any, x: Operand, dim: int, index: Tensor, value: Operand
 ) -> View:
     constant = lowering.values(index)
-    return scattered(
+    return scatter_entries(
         lowering,
         lowering.number(x),
         "scatter",
         lowering.number(value),
-        lambda places: places.index_select(dim, constant),
+        lambda entry_ids: entry_ids.index_select(dim, constant),
     )
 
 
@@ -130,12 +134,12 @@ def _index_fill(
 def _masked_scatter(
     lowering: Lowering, out: Any, x: Operand, mask: Tensor, source: Operand
 ) -> View:
-    constant, values = lowering.values(mask), in_node(lowering, source)
+    constant, values = lowering.values(mask), as_node_view(lowering, source)
     view = lowering.number(x)
-    everything = torch.arange(math.prod(view.shape)).reshape(view.shape)
-    table = everything.masked_select(constant.expand(view.shape))
-    chosen = lowering.graph.gather(values, entries(values).reshape(-1)[: len(table)])
-    return scattered(lowering, view, "scatter", chosen, lambda places: table)
+    all_ids = torch.arange(math.prod(view.shape)).reshape(view.shape)
+    table = all_ids.masked_select(constant.expand(view.shape))
+    chosen = lowering.graph.gather(values, entry_ids_of(values).reshape(-1)[: len(table)])
+    return scatter_entries(lowering, view, "scatter", chosen, lambda entry_ids: table)
 
 
 @rule(aten.put.default)
@@ -149,12 +153,12 @@ def _put(
 ) -> View:
     constant = lowering.values(index)
     operation = "scatter_add" if accumulate else "scatter"
-    return scattered(
+    return scatter_entries(
         lowering,
         lowering.number(x),
         operation,
         lowering.number(value),
-        lambda places: places.take(constant),
+        lambda entry_ids: entry_ids.take(constant),
     )
 
 
@@ -164,19 +168,19 @@ def _index_put(
     accumulate: bool = False, *rest: Any,
 ) -> View:  # fmt: skip
     view, values = lowering.number(x), lowering.number(value)
-    pick = one_pick_a_row(lowering, view.shape, where)
-    if pick is not None:
-        dim, index = pick
+    single_index = single_index_per_row(lowering, view.shape, where)
+    if single_index is not None:
+        dim, index = single_index
         at = lowering.number(index).unsqueeze(dim)
         values = values.expand((view.shape[1 - dim],)).unsqueeze(dim)
         if accumulate:
-            return view + spread_to(lowering, values, dim, at, view.shape[dim])
-        hits = at.expand(view.shape).equals(indices(lowering.graph, view.shape, dim))
-        return hits.where(values.expand(view.shape), view)
+            return view + add_at_index(lowering, values, dim, at, view.shape[dim])
+        matches = at.expand(view.shape).equals(axis_indices(lowering.graph, view.shape, dim))
+        return matches.where(values.expand(view.shape), view)
     constant = [None if i is None else lowering.values(i) for i in where]
     operation = "scatter_add" if accumulate else "scatter"
-    return scattered(
-        lowering, view, operation, values, lambda places: aten.index.Tensor(places, constant)
+    return scatter_entries(
+        lowering, view, operation, values, lambda entry_ids: aten.index.Tensor(entry_ids, constant)
     )
 
 
@@ -197,7 +201,9 @@ def _embedding_backward(
     if by_frequency or bool((constant == padding).any()):
         raise Unsupported("embedding with padding or scaling has no compiled form")
     zero = lowering.graph.number(0.0, (count, grad.shape[-1]))
-    return scattered(lowering, zero, "scatter_add", grad, lambda places: places[constant])
+    return scatter_entries(
+        lowering, zero, "scatter_add", grad, lambda entry_ids: entry_ids[constant]
+    )
 
 
 @rule(aten.unfold_backward.default)
@@ -205,12 +211,12 @@ def _unfold_backward(
     lowering: Lowering, out: Any, g: Operand, shape: Sequence[int], dim: int, size: int, step: int
 ) -> View:
     zero = lowering.graph.number(0.0, tuple(shape))
-    return scattered(
+    return scatter_entries(
         lowering,
         zero,
         "scatter_add",
         lowering.number(g),
-        lambda places: places.unfold(dim, size, step),
+        lambda entry_ids: entry_ids.unfold(dim, size, step),
     )
 
 
@@ -230,5 +236,5 @@ def _selecting(
     dim %= len(sizes)
     if not keepdim:
         grad, place = grad.unsqueeze(dim), place.unsqueeze(dim)
-    at = indices(lowering.graph, sizes, dim)
+    at = axis_indices(lowering.graph, sizes, dim)
     return place.expand(tuple(sizes)).equals(at).where(grad, 0.0)

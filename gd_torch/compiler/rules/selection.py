@@ -1,4 +1,4 @@
-"""Rules of comparisons, of truth values, and of choices between numbers."""
+"""Rules of comparisons, boolean operations and elementwise selection."""
 
 from __future__ import annotations
 

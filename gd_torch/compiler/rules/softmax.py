@@ -9,8 +9,8 @@ import torch
 
 from gd_torch.compiler.lowering import Lowering
 from gd_torch.compiler.registry import Operand, aten, rule
-from gd_torch.compiler.rules.axes import Dims, axes, squeezed
-from gd_torch.compiler.rules.reductions import extreme
+from gd_torch.compiler.rules.axes import Dims, reduced_axes, squeeze_reduced
+from gd_torch.compiler.rules.reductions import extremum
 from gd_torch.compiler.views import View
 
 
@@ -19,7 +19,7 @@ def _softmax(lowering: Lowering, out: Any, x: Operand, dim: int, half_to_float: 
     view = lowering.number(x)
     if not view.shape:
         return lowering.graph.number(1.0)
-    e = (view - extreme(view, "max", dim, True)).apply("exp")
+    e = (view - extremum(view, "max", dim, True)).apply("exp")
     return e / e.sum([dim], True)
 
 
@@ -28,7 +28,7 @@ def _log_softmax(lowering: Lowering, out: Any, x: Operand, dim: int, half_to_flo
     view = lowering.number(x)
     if not view.shape:
         return lowering.graph.number(0.0)
-    shifted = view - extreme(view, "max", dim, True)
+    shifted = view - extremum(view, "max", dim, True)
     return shifted - shifted.apply("exp").sum([dim], True).apply("log")
 
 
@@ -52,8 +52,8 @@ def _log_softmax_backward(
 @rule(aten.logsumexp.default)
 def _logsumexp(lowering: Lowering, out: Any, x: Operand, dim: Dims, keepdim: bool = False) -> View:
     view = lowering.number(x)
-    over = axes(dim, len(view.shape))
-    largest = extreme(view, "max", over, True)
+    over = reduced_axes(dim, len(view.shape))
+    largest = extremum(view, "max", over, True)
     finite = largest.apply("abs").equals(math.inf).where(0.0, largest)
     total = (view - finite).apply("exp").sum(over, keepdim).apply("log")
-    return total + squeezed(finite, over, keepdim)
+    return total + squeeze_reduced(finite, over, keepdim)

@@ -1,8 +1,8 @@
-"""The state outside its weights that an objective reads: has it changed, can it be followed?
+"""Detect changes of the Python state that an objective reads besides its weights.
 
-Compiled steps evaluate a recording of the objective, in which everything but the weights is fixed.
-A fingerprint taken before and after one evaluation shows side effects; one taken before and after a
-callback shows what the callback changed.
+Compiled steps evaluate a trace of the objective, in which everything except the weights is
+constant. Fingerprints before and after an evaluation show its side effects; fingerprints before and
+after a callback show what the callback changed.
 """
 
 from __future__ import annotations
@@ -26,36 +26,33 @@ import torch
 
 from gd_torch.compiler.side_effects import code_state, object_state, stream_state
 from gd_torch.compiler.side_effects.memory_checksum import random_tokens
-from gd_torch.compiler.side_effects.state_walk import Handler, Record, Token, Walk, path_of
+from gd_torch.compiler.side_effects.state_walk import Entry, Handler, Token, Walk, path_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprint:
-    """What an objective can read besides its weights, at one moment; ``==`` compares two of them.
-
-    Attributes:
-        records: one entry per object, in a fixed order; none holds a copy of a tensor or an array.
-        random_states: the global random states, by name; empty where they were left out.
-        complete: False where not everything was seen: more than 20 000 objects, large NumPy arrays
-            of which samples were read, or an iterator, file or tensor subclass without visible
-            state.
+    """What per object, in a fixed order; none holds a copy of a tensor or an array.
+    random_states: the global random states, by name; empty where they were left out.
+    complete: False where not everything was seen: more than 20 000 objects, large NumPy arrays
+        of which samples were read, or an iterator, file or tensor subclass without visible
+        state.
     """
 
-    records: tuple[Record, ...]
+    entries: tuple[Entry, ...]
     random_states: tuple[tuple[str, Token], ...]
     complete: bool
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not Fingerprint:
             return NotImplemented
-        return self.records == other.records and self._random_change(other) is None
+        return self.entries == other.entries and self._random_change(other) is None
 
-    __hash__ = None  # type: ignore[assignment]  # compared, never a key
+    __hash__ = None  # type: ignore[assignment]  # not hashable
 
     def difference(self, other: Fingerprint) -> str | None:
         """The first difference of a later fingerprint from this one, as a phrase; None if equal."""
-        if self.records != other.records:
-            return _first_difference(list(self.records), list(other.records))
+        if self.entries != other.entries:
+            return _first_difference(list(self.entries), list(other.entries))
         changed = self._random_change(other)
         return None if changed is None else f"{changed} changed"
 
@@ -70,15 +67,15 @@ class Fingerprint:
 def fingerprint(objective: Callable[..., Any], *, random_states: bool = True) -> Fingerprint:
     """Describe the state outside the weights that an objective can read.
 
-    Followed are closures, default arguments, the globals and attributes that the code names, the
-    functions it calls, and what these hold, as far as it is Python; code of Python and of installed
-    packages is not followed. Tensors up to 8 MiB and NumPy arrays up to 64 MiB are read whole. No
-    code of the user runs, and nothing is modified.
+    It covers closures, default arguments, the globals and attributes named in the code, the Python
+    functions that it calls, and the objects that these refer to. Code of the standard library and
+    of installed packages is not followed. Tensors up to 8 MiB and NumPy arrays up to 64 MiB are
+    read completely. No user code is executed and nothing is modified.
 
     Args:
         objective: any callable.
-        random_states: whether the global random states belong to it. Leave them out where a
-            callback may draw numbers and the objective is known to draw none.
+        random_states: whether to include the global random states. Exclude them if a callback may
+            draw random numbers and the objective is known to draw none.
 
     >>> scale = {"rate": 1.0}
     >>> objective = lambda w: scale["rate"] * w * w
@@ -89,14 +86,14 @@ def fingerprint(objective: Callable[..., Any], *, random_states: bool = True) ->
     """
     walk = _walked(objective)
     states = tuple(random_tokens()) if random_states else ()
-    return Fingerprint(tuple(walk.records), states, walk.complete)
+    return Fingerprint(tuple(walk.entries), states, walk.complete)
 
 
 def hidden_inputs(objective: Callable[..., Any]) -> str | None:
-    """Why no fingerprint of an objective can be trusted, None where there is no such reason.
+    """The reason why the fingerprint of an objective is not sufficient; None if there is none.
 
-    Its code, or code of the user that it calls, names a clock, files, input, the network, other
-    processes, threads or randomness of the system.
+    The code of the objective, or user code that it calls, uses a clock, files, input, the network,
+    other processes, threads or random numbers of the operating system.
 
     >>> import time
     >>> hidden_inputs(lambda w: w * time.time())
@@ -113,14 +110,14 @@ def _walked(objective: Callable[..., Any]) -> Walk:
 
 
 _handlers: dict[int, tuple[type, Handler]] = {}
-_CACHE_LIMIT = 4096
+MAX_CACHED_TYPES = 4096
 
 
 def handler_for(kind: type) -> Handler:
-    """The handler of a type, found once; the type is kept, so that its id stays its own."""
+    """The cached handler of a type; the type is referenced, so that its id is not reused."""
     known = _handlers.get(id(kind))
     if known is None:
-        if len(_handlers) >= _CACHE_LIMIT:
+        if len(_handlers) >= MAX_CACHED_TYPES:
             _handlers.clear()
         known = _handlers[id(kind)] = (kind, _find_handler(kind))
     return known[1]
@@ -138,7 +135,7 @@ def _find_handler(kind: type) -> Handler:
 
 
 def _through(*names: str) -> Handler:
-    """The handler of an object that only wraps others, found under these attributes."""
+    """The handler of an object that wraps the objects in these attributes."""
 
     def token(walk: Walk, thing: Any, index: int) -> Token:
         for name in names:
@@ -149,7 +146,7 @@ def _through(*names: str) -> Handler:
 
 
 def _value(get: Callable[[Any], object]) -> Handler:
-    """The handler of an object that only holds another one."""
+    """The handler of an object that wraps the object that ``get`` returns."""
 
     def token(walk: Walk, thing: Any, index: int) -> Token:
         walk.push(get(thing), index, ("through", ""))
@@ -199,21 +196,21 @@ _HANDLERS: tuple[tuple[Any, Handler], ...] = (
 
 
 def _numpy_handlers() -> list[tuple[Any, Handler]]:
-    """The handlers of NumPy's types, where it is imported; no object of them exists otherwise."""
+    """The handlers of NumPy's types if NumPy is imported; otherwise no such objects exist."""
     numpy: Any = sys.modules.get("numpy")
     numpy_random: Any = sys.modules.get("numpy.random")
-    found: list[tuple[Any, Handler]] = []
+    handlers: list[tuple[Any, Handler]] = []
     if numpy is not None and hasattr(numpy, "ndarray"):
-        found.append((numpy.ndarray, object_state.array_state))
-        found.append((numpy.generic, object_state.numpy_scalar_state))
+        handlers.append((numpy.ndarray, object_state.array_state))
+        handlers.append((numpy.generic, object_state.numpy_scalar_state))
     if numpy_random is not None and hasattr(numpy_random, "RandomState"):
         kinds = (numpy_random.Generator, numpy_random.RandomState, numpy_random.BitGenerator)
-        found.append((kinds, stream_state.random_state))
-    return found
+        handlers.append((kinds, stream_state.random_state))
+    return handlers
 
 
-def _first_difference(old: list[Record], new: list[Record]) -> str:
-    """The first record that differs, in words."""
+def _first_difference(old: list[Entry], new: list[Entry]) -> str:
+    """Describe the first entry that differs."""
     for k, (before, after) in enumerate(zip(old, new, strict=False)):
         if before.token != after.token and before[:2] == after[:2]:
             return f"{path_of(old, k)} {_change(before.token, after.token)}"

@@ -1,4 +1,4 @@
-"""Which names a Python function reads, taken from its bytecode and cached per code object."""
+"""The names that a Python function reads, from its bytecode, cached per code object."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ REFLECTION = frozenset(
 LIBRARIES = frozenset(
     ["torch", "numpy", "scipy", "pandas", "matplotlib", "sympy", "jax", "sklearn"]
 )
-"""Packages whose code is not followed, wherever they are installed."""
+"""Packages whose code is not followed, regardless of where they are installed."""
 
 _ROOTS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FAST")
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM", "LOAD_SUPER_ATTR")
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
-_CACHE_LIMIT = 4096
+MAX_CACHED_CODES = 4096
 
 
 class CodeNames(NamedTuple):
@@ -49,11 +49,11 @@ class CodeNames(NamedTuple):
 
     Attributes:
         globals: global names, in the order of their first use.
-        attributes: names of attributes, read or written.
-        imports: modules imported by the code itself.
-        paths: dotted paths that begin at a name, such as ``("os", "urandom")``.
-        unseeded: names that are called without any argument, such as ``default_rng``.
-        reflective: whether attributes may be read without being named.
+        attributes: names of attributes that are read or written.
+        imports: modules imported in the code.
+        paths: dotted paths, such as ``("os", "urandom")``.
+        unseeded: names called without arguments, such as ``default_rng``.
+        reflective: whether attributes may be read by other means than their name.
     """
 
     globals: tuple[str, ...]
@@ -68,7 +68,7 @@ _cache: dict[int, tuple[CodeType, CodeNames]] = {}
 
 
 def names_of(code: CodeType) -> CodeNames:
-    """The names of a code object; the second call for the same object costs a look-up.
+    """The names in a code object, cached.
 
     >>> names_of((lambda w: w * config.rate).__code__).paths
     (('w',), ('config', 'rate'))
@@ -76,10 +76,10 @@ def names_of(code: CodeType) -> CodeNames:
     known = _cache.get(id(code))
     if known is not None:
         return known[1]
-    if len(_cache) >= _CACHE_LIMIT:
+    if len(_cache) >= MAX_CACHED_CODES:
         _cache.clear()
     found = _read(code)
-    _cache[id(code)] = (code, found)  # the code is kept, so that its id stays its own
+    _cache[id(code)] = (code, found)  # the code is referenced, so that its id is not reused
     return found
 
 
@@ -104,7 +104,7 @@ def _read(code: CodeType) -> CodeNames:
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
-    """The code object and those of the functions and comprehensions defined in it."""
+    """Yield the code object and those of the functions and comprehensions defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -141,7 +141,7 @@ def _called_without_arguments(instructions: Iterable[dis.Instruction]) -> Iterat
 def is_library(filename: str) -> bool:
     """Whether a file belongs to Python or to an installed package other than this one.
 
-    Text typed at a prompt, in a notebook or given to ``exec`` is not a library.
+    Code from a prompt, a notebook or ``exec`` is not a library.
     """
     if filename.startswith("<"):
         return filename.startswith("<frozen")
@@ -158,7 +158,7 @@ def _library_folders() -> tuple[str, ...]:
 
 
 def is_library_module(name: object) -> bool:
-    """Whether a module, given by its name, is a library; Python's own modules are.
+    """Whether the module with this name belongs to Python or to an installed package.
 
     >>> is_library_module("torch.nn"), is_library_module("__main__")
     (True, False)

@@ -1,4 +1,4 @@
-"""What is recorded of functions, methods, classes and modules: the state that their code names."""
+"""Fingerprints of functions, methods, classes and modules: the state that their code names."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from gd_torch.compiler.side_effects.code_names import (
     names_of,
 )
 from gd_torch.compiler.side_effects.memory_checksum import Identity
-from gd_torch.compiler.side_effects.state_walk import Named, Token, Walk
+from gd_torch.compiler.side_effects.state_walk import NamedAttributes, Token, Walk
 
 IMPLICIT = frozenset(["forward", "backward", "setup_context", "jvp", "vmap"])
-"""Methods that torch calls without their being named."""
+"""Methods that torch calls although the user's code does not name them."""
 
 CONSTRUCTORS = frozenset(("__init__", "__new__", "__post_init__"))
 UNREAD = CONSTRUCTORS | {"__repr__", "__str__", "__del__", "__reduce__", "__getstate__"}
-"""Special methods that an evaluation does not call on an object that exists already."""
+"""Special methods that an evaluation does not call on an existing object."""
 
 TORCH_MODULE = "torch.nn.modules.module.Module"
 PLAIN_BASES = frozenset(
     ("builtins.object", "abc.ABC", "typing.Generic", "typing.Protocol", TORCH_MODULE)
 )
-"""Library base classes whose own attributes begin with an underscore or are named below."""
+"""Library base classes that read only attributes with a leading underscore or listed below."""
 
-KEPT = frozenset(("training",))
-"""Attributes that the library's base classes read."""
+ALWAYS_FOLLOWED = frozenset(("training",))
+"""Attributes read by the library's base classes."""
 
 
 def function_token(walk: Walk, function: Any, index: int) -> Token:
@@ -41,7 +41,7 @@ def function_token(walk: Walk, function: Any, index: int) -> Token:
         try:
             walk.push(cell.cell_contents, index, ("closure variable", name))
         except ValueError:
-            walk.record(index, ("closure variable", name), ("empty",))
+            walk.note(index, ("closure variable", name), ("empty",))
     defaults = function.__defaults__ or ()
     arguments = code.co_varnames[: code.co_argcount]
     for name, value in zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True):
@@ -67,7 +67,7 @@ def _follow_code(walk: Walk, function: Any, names: CodeNames, index: int) -> Non
         if name in shared:
             walk.push(shared[name], index, ("global", name))
         else:
-            walk.record(index, ("global", name), ("missing",))
+            walk.note(index, ("global", name), ("missing",))
             if name in hidden_names.BUILTINS:
                 walk.hide(f"{hidden_names.BUILTINS[name]} (`{name}`)")
     for name in names.imports:
@@ -121,7 +121,7 @@ def method_token(walk: Walk, method: Any, index: int) -> Token:
 
 
 def builtin_token(walk: Walk, function: Any, index: int) -> Token:
-    """A function written in C, with the object that it is bound to, if it is."""
+    """A function written in C, with the object that it is bound to, if any."""
     owner = getattr(function, "__self__", None)
     module = getattr(function, "__module__", None)
     if type(owner) is ModuleType or owner is None:
@@ -136,23 +136,23 @@ def builtin_token(walk: Walk, function: Any, index: int) -> Token:
 
 
 def module_token(walk: Walk, module: Any, index: int) -> Token:
-    """A module: of a user's module the attributes that code names, of a library none."""
+    """A module: the attributes named in code for a user's module, none for a library."""
     name = _module_name(module)
     walk.hide(hidden_names.of_module(name))
     if not is_library_module(name):
         attributes = object.__getattribute__(module, "__dict__")
-        walk.follow_named(Named(index, ".", "", lambda: attributes, ()))
+        walk.follow_named(NamedAttributes(index, ".", "", lambda: attributes, ()))
     return ("module", name, Identity(module))
 
 
 def class_token(walk: Walk, cls: Any, index: int) -> Token:
-    """A class that code names, and so may call."""
+    """A class named in code, which may therefore be instantiated."""
     follow_class(walk, cls, index, constructed=True)
     return ("class", cls.__qualname__, Identity(cls))
 
 
 def follow_class(walk: Walk, cls: type, index: int, constructed: bool = False) -> None:
-    """Follow the attributes and methods of a class and its bases that code names."""
+    """Follow the attributes and methods of a class and its bases that are named in code."""
     for base in type.__dict__["__mro__"].__get__(cls):
         module = _module_name(base)
         if is_library_module(module):
@@ -165,12 +165,12 @@ def follow_class(walk: Walk, cls: type, index: int, constructed: bool = False) -
         always = _special(attributes) - (UNREAD - CONSTRUCTORS if constructed else UNREAD)
         readable = _readable(attributes)
         prefix = f"{base.__qualname__}."
-        named = Named(index, "class attribute", prefix, readable, always)
+        named = NamedAttributes(index, "class attribute", prefix, readable, always)
         walk.follow_named(named)
 
 
 def _special(attributes: Any) -> set[str]:
-    """The special methods of a class, and those that torch calls."""
+    """The special methods of a class, and the methods called by torch."""
     return {
         name
         for name, value in attributes.items()
@@ -179,7 +179,7 @@ def _special(attributes: Any) -> set[str]:
 
 
 def _readable(attributes: Any) -> Any:
-    """The attributes of a class other than its slots and Python's own entries."""
+    """A function that returns the attributes of a class, without slots and Python's own entries."""
     own = ("__dict__", "__weakref__", "__module__", "__doc__", "__annotations__", "__slots__")
     return lambda: {
         name: value
@@ -189,13 +189,13 @@ def _readable(attributes: Any) -> Any:
 
 
 class Layout:
-    """Where the objects of a class keep their attributes, worked out once per class.
+    """The storage of attributes in the instances of a class.
 
     Attributes:
-        user: whether the class is a user's.
-        named_only: whether all code that reads the attributes is the user's.
-        torch_module: whether the class is one of torch's modules, whose methods read all attributes
-            that begin with an underscore.
+        user: whether the class is defined by the user.
+        named_only: whether only user code reads the attributes.
+        torch_module: whether the class derives from torch's module class, whose methods read all
+            attributes that begin with an underscore.
         members: the slots, by name.
     """
 

@@ -1,4 +1,4 @@
-"""Names of functions and modules whose results no fingerprint of Python objects can follow."""
+"""Functions and modules whose results do not depend on Python state alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODULES = {
     **dict.fromkeys(["subprocess", "multiprocessing", "signal"], PROCESSES),
     **dict.fromkeys(["threading", "_thread", "concurrent", "asyncio", "queue"], THREADS),
 }
-"""Modules, by their first name, any function of which is a reason."""
+"""Modules whose use is a reason, by their top-level name."""
 
 MEMBERS = {
     **{("datetime", name): CLOCK for name in ("now", "today", "utcnow")},
@@ -52,19 +52,19 @@ MEMBERS = {
     **{("numpy", name): FILES for name in ("load", "loadtxt", "genfromtxt", "fromfile", "memmap")},
     ("io", "open"): FILES,
 }
-"""Members of other modules: the module's first name and the last name of a dotted path."""
+"""Members of other modules: top-level name of the module and last name of a dotted path."""
 
 ATTRIBUTES = {
     **dict.fromkeys(["read_text", "read_bytes", "readline", "readlines", "read_csv"], FILES),
 }
-"""Names of methods that are a reason on any object."""
+"""Methods that are a reason for any object."""
 
 BUILTINS = {"open": FILES, "input": INPUT}
 
 UNSEEDED = frozenset(("default_rng", "RandomState", "SeedSequence", "Random"))
-"""Makers of generators that take their seed from the system when called without arguments."""
+"""Constructors of random generators that are seeded by the system if called without arguments."""
 
-_SAME = {"posix": "os", "nt": "os", "_random": "random", "_io": "io", "_pydatetime": "datetime"}
+_ALIASES = {"posix": "os", "nt": "os", "_random": "random", "_io": "io", "_pydatetime": "datetime"}
 
 
 def of_module(module: str) -> str | None:
@@ -84,6 +84,6 @@ def of_member(module: str, name: str) -> str | None:
     'it draws random numbers that cannot be repeated (`os.urandom`)'
     """
     first = module.partition(".")[0]
-    first = _SAME.get(first, first)
+    first = _ALIASES.get(first, first)
     reason = MEMBERS.get((first, name))
     return of_module(first) if reason is None else f"{reason} (`{first}.{name}`)"

@@ -1,4 +1,4 @@
-"""Checksums of what tensors and arrays hold, and the states of random number generators."""
+"""Checksums of tensors, arrays and buffers, and states of random number generators."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TENSOR_BYTES = 8 << 20
-"""Tensors up to this size are read whole; larger ones in samples, since torch counts the in-place
-operations on them. Only writes through NumPy or ``.data`` can then be missed."""
+MAX_WHOLE_TENSOR_BYTES = 8 << 20
+"""Tensors up to this size are read completely. Of larger ones samples are read, as torch counts
+in-layout operations; only writes through NumPy or ``.data`` can then be missed."""
 
-ARRAY_BYTES = 64 << 20
-"""NumPy arrays up to this size are read whole: nothing counts the writes to them. 16 ms."""
+MAX_WHOLE_ARRAY_BYTES = 64 << 20
+"""NumPy arrays up to this size are read completely, as writes are not counted. Takes 16 ms."""
 
-DEVICE_BYTES = 1 << 20
-"""Tensors outside main memory up to this size are copied and read whole."""
+MAX_WHOLE_DEVICE_BYTES = 1 << 20
+"""Tensors on other devices up to this size are copied and read completely."""
 
-BLOCKS, BLOCK_BYTES = 64, 4096
-"""A sample: this many blocks of this size, evenly spaced, the first and the last among them."""
+SAMPLE_BLOCKS, SAMPLE_BLOCK_BYTES = 64, 4096
+"""A sample: this many blocks of this size, evenly spaced, including the first and the last."""
 
 
 class Identity:
-    """Equal to another one of the same living object; does not keep a tensor or an array alive."""
+    """Compares objects by identity, with a weak reference if possible."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_reference",)
 
     def __init__(self, thing: object) -> None:
         try:
-            self._held: object = weakref.ref(thing)  # the same reference object for each call
+            self._reference: object = weakref.ref(thing)  # the same reference object for every call
         except TypeError:
-            self._held = thing
+            self._reference = thing
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is Identity and self._held is other._held
+        return type(other) is Identity and self._reference is other._reference
 
     def __hash__(self) -> int:
-        return id(self._held)
+        return id(self._reference)
 
 
-def memory_checksum(address: int, size: int, whole_up_to: int) -> int:
-    """The CRC-32 of ``size`` bytes at an address, of a sample of them if there are more."""
+def memory_checksum(address: int, size: int, max_whole_bytes: int) -> int:
+    """The CRC-32 of ``size`` bytes at an address; of a sample if ``size`` > ``max_whole_bytes``."""
     if size == 0:
         return 0
-    if size <= max(whole_up_to, BLOCKS * BLOCK_BYTES):
+    if size <= max(max_whole_bytes, SAMPLE_BLOCKS * SAMPLE_BLOCK_BYTES):
         return zlib.crc32((ctypes.c_char * size).from_address(address))
     checksum = 0
-    for k in range(BLOCKS):
-        offset = (size - BLOCK_BYTES) * k // (BLOCKS - 1)
-        block = (ctypes.c_char * BLOCK_BYTES).from_address(address + offset)
+    for k in range(SAMPLE_BLOCKS):
+        offset = (size - SAMPLE_BLOCK_BYTES) * k // (SAMPLE_BLOCKS - 1)
+        block = (ctypes.c_char * SAMPLE_BLOCK_BYTES).from_address(address + offset)
         checksum = zlib.crc32(block, checksum)
     return checksum
 
 
-def tensor_checksum(tensor: Tensor, whole_up_to: int) -> int | None:
-    """The checksum of a tensor's entries in their order, None for one without memory (meta)."""
+def tensor_checksum(tensor: Tensor, max_whole_bytes: int) -> int | None:
+    """The checksum of a tensor's entries in order; None on the meta device."""
     size = tensor.numel() * tensor.element_size()
     if tensor.device.type == "meta":
         return None
@@ -68,68 +68,70 @@ def tensor_checksum(tensor: Tensor, whole_up_to: int) -> int | None:
         tensor = _on_cpu(tensor)
         size = tensor.numel() * tensor.element_size()
     if not tensor.is_contiguous():
-        tensor = tensor.detach()[spread(tensor.shape, size, whole_up_to)].contiguous()
+        tensor = tensor.detach()[sample_index(tensor.shape, size, max_whole_bytes)].contiguous()
         size = tensor.numel() * tensor.element_size()
-    return memory_checksum(tensor.data_ptr(), size, whole_up_to)
+    return memory_checksum(tensor.data_ptr(), size, max_whole_bytes)
 
 
 def _on_cpu(tensor: Tensor) -> Tensor:
-    """The entries, or a sample of them, in main memory."""
+    """Copy the entries, or a sample of them, to the CPU."""
     flat = tensor.detach().flatten()
-    step = -(-flat.numel() * flat.element_size() // DEVICE_BYTES)
+    step = -(-flat.numel() * flat.element_size() // MAX_WHOLE_DEVICE_BYTES)
     return flat[:: max(step, 1)].cpu()
 
 
-def spread(shape: Sequence[int], size: int, whole_up_to: int) -> tuple[slice, ...]:
-    """An index of evenly spaced entries in all dimensions; of all entries if they are few.
+def sample_index(shape: Sequence[int], size: int, max_whole_bytes: int) -> tuple[slice, ...]:
+    """An index of evenly spaced entries in all dimensions; of all entries of a small tensor.
 
-    >>> spread((10, 10), 800, 1000)
+    >>> sample_index((10, 10), 800, 1000)
     (slice(None, None, 1), slice(None, None, 1))
-    >>> spread((1, 10_000_000), 80_000_000, 1000)
+    >>> sample_index((1, 10_000_000), 80_000_000, 1000)
     (slice(None, None, 1), slice(None, None, 55249))
     """
-    sample = BLOCKS * BLOCK_BYTES // 8
-    per_dimension = max(size if size <= whole_up_to else int(sample ** (1 / max(len(shape), 1))), 1)
+    sample = SAMPLE_BLOCKS * SAMPLE_BLOCK_BYTES // 8
+    per_dimension = max(
+        size if size <= max_whole_bytes else int(sample ** (1 / max(len(shape), 1))), 1
+    )
     return tuple(slice(None, None, max(-(-n // per_dimension), 1)) for n in shape)
 
 
-def tensor_token(tensor: Tensor, whole_up_to: int) -> tuple[object, ...]:
-    """What is compared of a tensor: identity, kind, counter of in-place operations, content."""
+def tensor_token(tensor: Tensor, max_whole_bytes: int) -> tuple[object, ...]:
+    """The token of a tensor: identity, kind, count of in-layout operations, checksum."""
     kind = (tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad)
     try:
         version = None if tensor.is_inference() else tensor._version
         if tensor.layout is not torch.strided:
             return ("tensor", Identity(tensor), kind, version, None)
-        place = (tensor.data_ptr(), tensor.stride(), tensor.is_conj(), tensor.is_neg())
+        layout = (tensor.data_ptr(), tensor.stride(), tensor.is_conj(), tensor.is_neg())
         return (
             "tensor",
             Identity(tensor),
             kind,
             version,
-            place,
-            tensor_checksum(tensor, whole_up_to),
+            layout,
+            tensor_checksum(tensor, max_whole_bytes),
         )
     except (RuntimeError, NotImplementedError):  # a wrapper of torch.func, a fake tensor
         return ("tensor", Identity(tensor), kind, None, None)
 
 
-def array_token(array: Any, identity: Identity, whole_up_to: int) -> tuple[object, ...]:
-    """What is compared of a NumPy array of exactly that type without Python objects.
+def array_token(array: Any, identity: Identity, max_whole_bytes: int) -> tuple[object, ...]:
+    """The token of a NumPy array, not of a subclass, without Python objects.
 
-    A write to an array has no counter, so that its content decides, and its place in memory.
+    NumPy does not count writes, so the token contains the address and the checksum.
     """
     kind = (array.shape, array.dtype.str, array.strides)
     address = array.__array_interface__["data"][0]
-    whole = array
+    contiguous = array
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
-        whole = array[spread(array.shape, array.nbytes, whole_up_to)].copy()
-    start = whole.__array_interface__["data"][0]
-    checksum = memory_checksum(start, whole.nbytes, whole_up_to)
+        contiguous = array[sample_index(array.shape, array.nbytes, max_whole_bytes)].copy()
+    start = contiguous.__array_interface__["data"][0]
+    checksum = memory_checksum(start, contiguous.nbytes, max_whole_bytes)
     return ("array", identity, kind, address, checksum)
 
 
 def buffer_token(thing: Any) -> tuple[object, ...]:
-    """What is compared of a bytearray, an array.array or another plain buffer."""
+    """The token of a bytearray, an array.array or another buffer."""
     with memoryview(thing) as view:
         if not view.c_contiguous:
             return ("buffer", Identity(thing))
@@ -137,25 +139,25 @@ def buffer_token(thing: Any) -> tuple[object, ...]:
 
 
 def generator_token(generator: torch.Generator) -> tuple[object, ...]:
-    """The state of a torch.Generator."""
+    """The token of a torch.Generator."""
     state = generator.get_state()
     return ("generator", ctypes.string_at(state.data_ptr(), state.numel()))
 
 
 def random_tokens() -> list[tuple[str, tuple[object, ...]]]:
-    """The global random states of Python, torch and, where it is imported, NumPy, with names."""
-    found: list[tuple[str, tuple[object, ...]]] = [
+    """The global random states of Python, torch and, if it is imported, NumPy, with names."""
+    states: list[tuple[str, tuple[object, ...]]] = [
         ("Python's random state", ("generator", hash(random.getstate()))),
         ("torch's random state", generator_token(torch.default_generator)),
     ]
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         for k, state in enumerate(torch.cuda.get_rng_state_all()):
             content = ("generator", bytes(state.tolist()))
-            found.append((f"the random state of CUDA device {k}", content))
+            states.append((f"the random state of CUDA device {k}", content))
     numpy_random: Any = sys.modules.get("numpy.random")
     if numpy_random is None or not hasattr(numpy_random, "get_state"):
-        found.append(("numpy's random state", ("generator", None)))  # the first use imports it
+        states.append(("numpy's random state", ("generator", None)))  # imported at first use
     else:
         _, key, *rest = numpy_random.get_state()
-        found.append(("numpy's random state", ("generator", key.tobytes(), *rest)))
-    return found
+        states.append(("numpy's random state", ("generator", key.tobytes(), *rest)))
+    return states

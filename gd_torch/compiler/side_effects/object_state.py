@@ -1,4 +1,4 @@
-"""What is recorded of objects: tensors, arrays, containers, iterators, instances and the rest."""
+"""Fingerprints of tensors, arrays, containers, iterators, instances and other objects."""
 
 from __future__ import annotations
 
@@ -14,36 +14,42 @@ from typing import Any
 
 import torch
 
-from gd_torch.compiler.side_effects.code_state import KEPT, Layout, follow_class
+from gd_torch.compiler.side_effects.code_state import ALWAYS_FOLLOWED, Layout, follow_class
 from gd_torch.compiler.side_effects.memory_checksum import (
-    ARRAY_BYTES,
-    TENSOR_BYTES,
+    MAX_WHOLE_ARRAY_BYTES,
+    MAX_WHOLE_TENSOR_BYTES,
     Identity,
     array_token,
     tensor_checksum,
     tensor_token,
 )
-from gd_torch.compiler.side_effects.state_walk import OBJECTS, SCALARS, Named, Token, Walk
+from gd_torch.compiler.side_effects.state_walk import (
+    MAX_OBJECTS,
+    SCALARS,
+    NamedAttributes,
+    Token,
+    Walk,
+)
 
 _layouts: dict[int, tuple[type, Layout]] = {}
-_CACHE_LIMIT = 4096
+MAX_CACHED_CLASSES = 4096
 NUMBERS = frozenset((int, float, bool))
-SUMMARISED, SUMMARISED_UP_TO = 64, 1_000_000
-"""Lists of so many numbers are recorded by one checksum. 20 ns a number."""
+MIN_CHECKSUM_ITEMS, MAX_CHECKSUM_ITEMS = 64, 1_000_000
+"""Lengths of lists of numbers for which one checksum is computed (20 ns per number)."""
 
 
 def layout_of(cls: type) -> Layout:
-    """The layout of a class, worked out once; the class is kept, so that its id stays its own."""
+    """The cached layout of a class; the class is referenced, so that its id is not reused."""
     known = _layouts.get(id(cls))
     if known is None:
-        if len(_layouts) >= _CACHE_LIMIT:
+        if len(_layouts) >= MAX_CACHED_CLASSES:
             _layouts.clear()
         known = _layouts[id(cls)] = (cls, Layout(cls))
     return known[1]
 
 
 def instance_token(walk: Walk, thing: Any, index: int) -> Token:
-    """An object of a class written in Python; one written in C by type and identity only."""
+    """An instance: its attributes, or only type and identity if its class is written in C."""
     cls = type(thing)
     layout = layout_of(cls)
     if layout.user:
@@ -63,7 +69,9 @@ def instance_token(walk: Walk, thing: Any, index: int) -> Token:
 
     if layout.named_only:
         kept = {name for name in current() if name.startswith("_")} if layout.torch_module else ()
-        walk.follow_named(Named(index, ".", "", current, KEPT.union(kept), everything=True))
+        walk.follow_named(
+            NamedAttributes(index, ".", "", current, ALWAYS_FOLLOWED.union(kept), everything=True)
+        )
     else:
         walk.push_all([((".", k), v) for k, v in current().items()], index)
     return ("object", cls.__qualname__, id(cls))
@@ -87,7 +95,7 @@ def tensor_state(walk: Walk, tensor: Any, index: int) -> Token:
         return sparse_state(walk, tensor)
     if tensor.is_leaf and tensor.grad is not None:
         walk.push(tensor.grad, index, (".", "grad"))
-    limit = walk.take_bytes(tensor.numel() * tensor.element_size(), TENSOR_BYTES)
+    limit = walk.take_bytes(tensor.numel() * tensor.element_size(), MAX_WHOLE_TENSOR_BYTES)
     return tensor_token(tensor, limit)
 
 
@@ -100,7 +108,7 @@ def _is_plain_tensor(cls: Any) -> bool:
 
 
 def sparse_state(walk: Walk, tensor: Any) -> Token:
-    """A sparse tensor: its parts."""
+    """A sparse tensor: its indices and values."""
     parts: tuple[Any, ...]
     if tensor.layout is torch.sparse_coo and tensor.is_coalesced():
         parts = (tensor.indices(), tensor.values())
@@ -109,12 +117,12 @@ def sparse_state(walk: Walk, tensor: Any) -> Token:
     else:
         walk.complete = False
         parts = ()
-    content = tuple(tensor_checksum(part, TENSOR_BYTES) for part in parts)
+    content = tuple(tensor_checksum(part, MAX_WHOLE_TENSOR_BYTES) for part in parts)
     return (*tensor_token(tensor, 0), content)
 
 
 def array_state(walk: Walk, array: Any, index: int) -> Token:
-    """A NumPy array; one of Python objects item by item."""
+    """A NumPy array; its items if they are Python objects."""
     identity = Identity(array)
     plain: Any = sys.modules["numpy"].ndarray
     if type(array) is not plain:
@@ -123,7 +131,7 @@ def array_state(walk: Walk, array: Any, index: int) -> Token:
     if array.dtype.hasobject:
         walk.push_all(_items(array.ravel().tolist()), index)
         return ("container", "ndarray", array.size)
-    limit = walk.take_bytes(array.nbytes, ARRAY_BYTES)
+    limit = walk.take_bytes(array.nbytes, MAX_WHOLE_ARRAY_BYTES)
     walk.complete &= array.nbytes <= limit
     return array_token(array, identity, limit)
 
@@ -134,7 +142,7 @@ def sequence_state(kind: type) -> Any:
     def state(walk: Walk, thing: Any, index: int) -> Token:
         size = kind.__len__(thing)  # type: ignore[attr-defined]
         _subclass_state(walk, thing, index, kind)
-        if SUMMARISED <= size <= SUMMARISED_UP_TO and kind in (list, tuple):
+        if MIN_CHECKSUM_ITEMS <= size <= MAX_CHECKSUM_ITEMS and kind in (list, tuple):
             items = list(kind.__iter__(thing))
             if set(map(type, items)) <= NUMBERS:
                 return ("numbers", kind.__name__, size, zlib.crc32(marshal.dumps(items, 2)))
@@ -149,11 +157,11 @@ def _items(things: Iterable[object]) -> Iterable[tuple[tuple[str, object], objec
 
 
 def dict_state(walk: Walk, thing: Any, index: int) -> Token:
-    """A dict: its values, and its keys where they are no plain values."""
+    """A dict: its values, and its keys unless they are plain values."""
     items = OrderedDict.items if type(thing) is OrderedDict else dict.items
     try:
-        pairs = list(itertools.islice(items(thing), OBJECTS + 1))
-    except RuntimeError:  # changed meanwhile by another thread
+        pairs = list(itertools.islice(items(thing), MAX_OBJECTS + 1))
+    except RuntimeError:  # modified by another thread
         pairs, walk.complete = [], False
     plain = [(("[]", key), value) for key, value in pairs if type(key) in SCALARS]
     walk.push_all(plain, index)
@@ -199,7 +207,7 @@ def iterator_state(walk: Walk, iterator: Any, index: int) -> Token:
 
 
 def generator_state(walk: Walk, generator: Any, index: int) -> Token:
-    """A Python generator: where it stands, and its local variables."""
+    """A Python generator: its position and its local variables."""
     frame = generator.gi_frame
     if frame is None:
         return ("iterator", "finished")

@@ -1,7 +1,7 @@
-"""A walk over the objects that a function can read, in a fixed order and with bounds.
+"""Traverse the objects that a function can read, breadth first, in a fixed order and with limits.
 
-The walk never runs user code: it reads attributes with ``object.__getattribute__``, decides by
-types and never compares, hashes or prints an object of a user's class.
+The traversal never executes user code: it reads attributes with ``object.__getattribute__``,
+dispatches on types, and does not compare, hash or print instances of user classes.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-OBJECTS = 20_000
-"""No more objects than this are visited."""
+MAX_OBJECTS = 20_000
+"""Largest number of visited objects."""
 
-BYTES = 128 << 20
-"""Once this much of tensors and arrays has been read, only samples of further ones are."""
+MAX_BYTES = 128 << 20
+"""After this many bytes of tensors and arrays, only samples of further ones are read."""
 
 Label = tuple[str, object]
-"""How an object was reached from its parent: ``(".", "rate")``, ``("[]", 0)``, ``("global", "n")``.
+"""The relation of an object to its parent: ``(".", "rate")``, ``("[]", 0)``, ``("global", "n")``.
 
-A word and a name: the word is a suffix of the path (``.``, ``[]``, ``key``), ``through`` for a step
-that the user does not see, or begins a path of its own."""
+The first element is a suffix of the path (``.``, ``[]``, ``key``), ``through`` for a step that is
+not shown to the user, or the start of a new path."""
 
 Token = tuple[object, ...]
-"""What is compared of one object: a word for its kind, then plain values."""
+"""The compared state of one object: a word for its kind, then plain values."""
 
 SCALARS = frozenset((int, float, bool, complex, str, bytes, type(None), type(...), range))
 
 
-class Record(NamedTuple):
+class Entry(NamedTuple):
     """One visited object."""
 
     parent: int
@@ -38,16 +38,16 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Named:
-    """An object whose attributes are followed only if code that was reached names them.
+class NamedAttributes:
+    """An object whose attributes are visited only if some visited code names them.
 
     Attributes:
-        index: the object's record.
+        index: index of the object's entry.
         kind, prefix: the label of an attribute, before its name.
-        attributes: returns name -> value now.
-        always: names that are followed in any case.
-        everything: follow all once some code reads attributes without naming them.
-        done: the names that were followed.
+        attributes: returns name -> value.
+        always: names that are always visited.
+        everything: visit all attributes if some code reads attributes without naming them.
+        done: the names that have been visited.
     """
 
     index: int
@@ -60,19 +60,19 @@ class Named:
 
 
 class Walk:
-    """Visits objects breadth first; handlers say what to record of each and what to visit next.
+    """Visits objects breadth first; handlers return their tokens and queue further objects.
 
     Attributes:
-        records: what was seen, in order.
-        hidden: reasons why inputs stay hidden whatever the records say.
-        complete: False where a bound was hit or an object could not be looked into.
+        entries: one per visited object, in order.
+        hidden: reasons why the entries cannot cover all inputs.
+        complete: False if a limit was reached or the state of an object cannot be read.
     """
 
     def __init__(self, handler_for: Callable[[type], Handler]) -> None:
-        self.records: list[Record] = []
+        self.entries: list[Entry] = []
         self.hidden: list[str] = []
         self.complete = True
-        self.bytes_left = BYTES
+        self.bytes_left = MAX_BYTES
         self.names: set[str] = set()
         self.reflective = False
         self.globals_done: set[tuple[int, str]] = set()
@@ -80,15 +80,15 @@ class Walk:
         self._handler_for = handler_for
         self._queue: deque[tuple[object, int, Label]] = deque()
         self._seen: dict[int, int] = {}
-        self._alive: list[object] = []  # so that no id is used twice
-        self._named: list[Named] = []
+        self._alive: list[object] = []  # so that no id is reused
+        self._named: list[NamedAttributes] = []
 
     def run(self, objective: object) -> None:
-        """Visit everything that is reached from an objective."""
+        """Visit all objects that are reachable from an objective."""
         self.push(objective, -1, ("", "objective"))
         while True:
             while self._queue:
-                if len(self.records) >= OBJECTS:
+                if len(self.entries) >= MAX_OBJECTS:
                     self.complete = False
                     return
                 self._visit(*self._queue.popleft())
@@ -98,53 +98,53 @@ class Walk:
                 return
 
     def push(self, thing: object, parent: int, label: Label) -> None:
-        """Visit an object later."""
+        """Queue an object."""
         self._queue.append((thing, parent, label))
 
     def push_all(self, things: Iterable[tuple[Label, object]], parent: int) -> None:
-        """Visit many objects later; no more are queued than will be visited."""
-        room = OBJECTS + 1 - len(self.records) - len(self._queue)
+        """Queue many objects, up to the limit of visited objects."""
+        remaining = MAX_OBJECTS + 1 - len(self.entries) - len(self._queue)
         for label, thing in things:
-            if room <= 0:
+            if remaining <= 0:
                 self.complete = False
                 return
-            room -= 1
+            remaining -= 1
             self._queue.append((thing, parent, label))
 
-    def follow_named(self, named: Named) -> None:
-        """Visit the attributes that code names, now or when further code is reached."""
+    def follow_named(self, named: NamedAttributes) -> None:
+        """Register an object whose attributes are visited when some code names them."""
         self._named.append(named)
 
-    def record(self, parent: int, label: Label, token: Token) -> None:
-        """Record a fact that belongs to no object."""
-        self.records.append(Record(parent, label, token))
+    def note(self, parent: int, label: Label, token: Token) -> None:
+        """Add an entry that belongs to no object."""
+        self.entries.append(Entry(parent, label, token))
 
     def hide(self, reason: str | None) -> None:
-        """Note a reason why an input stays hidden."""
+        """Add a reason why an input cannot be covered, if there is one."""
         if reason is not None:
             self.hidden.append(reason)
 
     def take_bytes(self, size: int, limit: int) -> int:
-        """How large a piece of memory may be to be read whole, ``limit`` while bytes are left."""
+        """The largest size to be read completely: ``limit``, or 0 once ``MAX_BYTES`` are used."""
         self.bytes_left -= min(size, limit)
         return limit if self.bytes_left >= 0 else 0
 
     def _visit(self, thing: object, parent: int, label: Label) -> None:
         kind = type(thing)
         if kind in SCALARS:
-            self.records.append(Record(parent, label, scalar_token(thing)))
+            self.entries.append(Entry(parent, label, scalar_token(thing)))
             return
-        index = len(self.records)
+        index = len(self.entries)
         before = self._seen.setdefault(id(thing), index)
         if before != index:
-            self.records.append(Record(parent, label, ("same", before)))
+            self.entries.append(Entry(parent, label, ("same", before)))
             return
         self._alive.append(thing)
-        self.records.append(Record(parent, label, ()))
+        self.entries.append(Entry(parent, label, ()))
         token = self._handler_for(kind)(self, thing, index)
-        self.records[index] = Record(parent, label, token)
+        self.entries[index] = Entry(parent, label, token)
 
-    def _follow(self, named: Named) -> None:
+    def _follow(self, named: NamedAttributes) -> None:
         attributes = named.attributes()
         everything = named.everything and self.reflective
         for name in list(attributes):
@@ -155,21 +155,21 @@ class Walk:
 
 
 Handler = Callable[[Walk, Any, int], Token]
-"""Records one kind of object: (walk, object, its index) -> token."""
+"""Returns the token of an object of one type: (walk, object, index of its entry) -> token."""
 
 
 def scalar_token(value: object) -> Token:
-    """A number or text of an exact builtin type; NaN equals NaN, and -0.0 differs from 0.0."""
+    """The token of a builtin scalar; NaN equals NaN, and -0.0 differs from 0.0."""
     if type(value) in (float, complex) and (value != value or value == 0):
         return ("value", type(value), repr(value))
     return ("value", type(value), value)
 
 
-def path_of(records: list[Record], index: int) -> str:
-    """How a user would call a recorded object: "closure variable `state['n']`"."""
+def path_of(entries: list[Entry], index: int) -> str:
+    """The path of an object for users: "closure variable `state['n']`"."""
     suffix = ""
     while True:
-        parent, (kind, name), _ = records[index]
+        parent, (kind, name), _ = entries[index]
         if kind in (".", "[]", "key"):
             suffix = (f".{name}" if kind == "." else f"[{name!r}]") + suffix
         elif kind == "through":

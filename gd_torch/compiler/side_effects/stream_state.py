@@ -1,4 +1,4 @@
-"""What is recorded of open files, buffers and generators of random numbers."""
+"""Fingerprints of open files, buffers and random number generators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gd_torch.compiler.side_effects.state_walk import Token, Walk
 
 
 def file_state(walk: Walk, file: Any, _index: int) -> Token:
-    """An open file: its position; a buffer in memory: its content too."""
+    """An open file: its position; for a buffer in memory also its content."""
     try:
         if file.closed:
             return ("file", "closed")
@@ -33,7 +33,7 @@ def file_state(walk: Walk, file: Any, _index: int) -> Token:
 
 
 def random_state(walk: Walk, generator: Any, index: int) -> Token:
-    """A generator of random numbers: random.Random, torch.Generator or one of NumPy."""
+    """A random number generator: random.Random, torch.Generator or one of NumPy."""
     if issubclass(type(generator), random.SystemRandom):
         walk.hide(f"{hidden_names.RANDOM} (`random.SystemRandom`)")
         return ("opaque", "SystemRandom")
@@ -51,14 +51,14 @@ def random_state(walk: Walk, generator: Any, index: int) -> Token:
 
 
 def _plain(state: Any) -> object:
-    """The state of a generator of NumPy, a dict of numbers, arrays and dicts, as plain values."""
+    """Convert the state of a NumPy generator to plain values."""
     if type(state) is dict:
         return tuple((name, _plain(value)) for name, value in state.items())
     return state.tobytes() if hasattr(state, "tobytes") else state
 
 
 def buffer_state(walk: Walk, thing: Any, _index: int) -> Token:
-    """A bytearray, an array.array, a memoryview, a mapped file or a ctypes object."""
+    """A bytearray, array.array, memoryview, mmap or ctypes object."""
     try:
         return buffer_token(thing)
     except (TypeError, ValueError, NotImplementedError, ctypes.ArgumentError):

@@ -1,7 +1,7 @@
 /* Trigonometric functions and their inverses in float64. */
 /*@ angle: wide */
 /* |x| = k * pi / 2 + *r + *low with |*r| <= pi / 4, for a finite |x| >= 2^20 of any size. The
-   192 bits of 2 / pi that matter are multiplied in integers. The result is k modulo 4. */
+   192 relevant bits of 2 / pi are multiplied in integer arithmetic. The result is k modulo 4. */
 static __attribute__((noinline, unused)) J angle_lane(T x, T *r, T *low) {
     typedef unsigned long long word;
     static const word two_over_pi[] = {0, /* a zero word, and the bits after the point */
@@ -50,7 +50,7 @@ static __attribute__((noinline, unused)) J angle_lane(T x, T *r, T *low) {
     return k;
 }
 /* x = k * pi / 2 + *r + *low; the result is k modulo 2^51, or modulo 4. */
-FN I angle(V x, V *r, V *low) {
+INLINE I angle(V x, V *r, V *low) {
     V shifted = vfma(x, K(TWO_OVER_PI), K(MAGIC)), k = shifted - K(MAGIC), pl, tail;
     I n = (I)shifted - (I)K(MAGIC), far = ~(vabs(x) < K(0x1p20));
     V a = vfma(-k, K(HALF_PI), x), p = product(k, K(-HALF_PI_LOW), &pl); /* a is exact */
@@ -69,18 +69,18 @@ FN I angle(V x, V *r, V *low) {
     return n;
 }
 /* sin(r + low) and cos(r + low) for |r| <= pi / 4. */
-FN V sin_part(V r, V low) {
+INLINE V sin_part(V r, V low) {
     V z = r * r;
     V t = vfma(r * z, POLY(6, z, SIN_TERMS), low * vfma(z, K(-0.5), K(1)));
     return r + t;
 }
-FN V cos_part(V r, V low) {
+INLINE V cos_part(V r, V low) {
     V z = r * r, half = K(0.5) * z, w = K(1) - half;
     return w + (((K(1) - w) - half) + vfma(z * z, POLY(6, z, COS_TERMS), -(r * low)));
 }
 
 /*@ sin: angle */
-RARE V v_sin(V x) {
+NOINLINE V v_sin(V x) {
     V r, low;
     I k = angle(x, &r, &low);
     V s = SEL((k & KI(1)) == KI(1), cos_part(r, low), sin_part(r, low));
@@ -88,14 +88,14 @@ RARE V v_sin(V x) {
     return SEL(vabs(x) < K(0x1p-28), x, s);
 }
 /*@ cos: angle */
-RARE V v_cos(V x) {
+NOINLINE V v_cos(V x) {
     V r, low;
     I k = angle(x, &r, &low);
     V s = SEL((k & KI(1)) == KI(1), sin_part(r, low), cos_part(r, low));
     return (V)((I)s ^ (((k + KI(1)) & KI(2)) << 62));
 }
 /*@ tan: angle */
-RARE V v_tan(V x) {
+NOINLINE V v_tan(V x) {
     V r, low;
     I k = angle(x, &r, &low), odd = (k & KI(1)) == KI(1);
     V s = sin_part(r, low), c = cos_part(r, low);
@@ -104,22 +104,22 @@ RARE V v_tan(V x) {
 
 /*@ arc: wide */
 /* asin(s + *tail) = s + result, where s = a, or s^2 = (1 - a) / 2 for the a above 1/2. */
-FN V arc(V a, I big, V *s) {
+INLINE V arc(V a, I big, V *s) {
     V z = SEL(big, (K(1) - a) * K(0.5), a * a), root = vsqrt(z);
     V c = vfma(-root, root, z) / greater(root + root, K(0x1p-500));
     *s = SEL(big, root, a);
     return vfma(*s * z, POLY(13, z, ASIN_TERMS), SEL(big, c, K(0)));
 }
 /*@ asin: arc */
-RARE V v_asin(V x) {
+NOINLINE V v_asin(V x) {
     V a = vabs(x), s;
     I big = a > K(0.5);
     V t = arc(a, big, &s);
     V y = K(HALF_PI) - ((s + s) + ((t + t) - K(HALF_PI_LOW)));
-    return vwith(SEL(big, y, s + t), vsign(x));
+    return vcopysign(SEL(big, y, s + t), vsign(x));
 }
 /*@ acos: arc */
-RARE V v_acos(V x) {
+NOINLINE V v_acos(V x) {
     V a = vabs(x), s;
     I big = a > K(0.5), negative = x < K(0);
     V t = arc(a, big, &s), y = s + t;
@@ -132,7 +132,7 @@ RARE V v_acos(V x) {
 
 /*@ turn: wide */
 /* The angle of the point (x, y); y >= 0. */
-FN V turn(V y, V x) {
+INLINE V turn(V y, V x) {
     V a = vabs(x);
     I swap = y > a, left = (I)x < KI(0);
     V num = SEL(swap, a, y), den = SEL(swap, y, a), dl, nl;
@@ -161,8 +161,8 @@ FN V turn(V y, V x) {
     return base + (t + (c + bl));
 }
 /*@ atan: turn */
-RARE V v_atan(V x) { return vwith(turn(vabs(x), K(1)), vsign(x)); }
+NOINLINE V v_atan(V x) { return vcopysign(turn(vabs(x), K(1)), vsign(x)); }
 /*@ atan2: turn */
-RARE V v_atan2(V y, V x) {
-    return SEL((x != x) | (y != y), x + y, vwith(turn(vabs(y), x), vsign(y)));
+NOINLINE V v_atan2(V y, V x) {
+    return SEL((x != x) | (y != y), x + y, vcopysign(turn(vabs(y), x), vsign(y)));
 }

@@ -1,4 +1,4 @@
-/* Functions evaluated in the type of the source itself, float32 or float64. */
+/* Functions for float32 and float64, evaluated in the type of the program. */
 /*@ polynomials: */
 /* P<n>(z, c0, c1, ...): a polynomial of n terms by Horner's rule. */
 #define P1_(z, a) K(a)
@@ -20,17 +20,17 @@
 #define POLY(n, z, ...) P##n##_(z, __VA_ARGS__)
 
 /*@ scaling: */
-/* An exponent n stands in the last bits of (I)(n + MAGIC); the bits above it shift out. */
-FN V two_to(I n) { return (V)((n + KI(BIAS)) << FRACTION); } /* for a normal result */
+/* The last bits of (I)(n + MAGIC) are the integer n; the bits above it are shifted out. */
+INLINE V two_to(I n) { return (V)((n + KI(BIAS)) << FRACTION); } /* for a normal result */
 /* y * 2^n for |n| < 2 * BIAS, with one rounding where the result is subnormal. */
-FN V scaled(V y, I n) {
+INLINE V scaled(V y, I n) {
     I half = (I)((UI)n >> 1);
     return y * two_to(half) * two_to(n - half);
 }
 
 /*@ exp_parts: polynomials scaling */
 /* exp(x) = 2^n * (1 + (r + t)), |r| <= ln(2) / 2. */
-FN I exp_parts(V x, V *r, V *t) {
+INLINE I exp_parts(V x, V *r, V *t) {
     V shifted = vfma(x, K(LOG2_E), K(MAGIC));
     V k = shifted - K(MAGIC);
     *r = vfma(k, K(-LN2_LOW), vfma(k, K(-LN2), x));
@@ -39,14 +39,14 @@ FN I exp_parts(V x, V *r, V *t) {
 }
 
 /*@ exp: exp_parts */
-FN V v_exp(V x) {
+INLINE V v_exp(V x) {
     V r, t;
     I n = exp_parts(greater(K(EXP_LOW), lesser(K(EXP_HIGH), x)), &r, &t);
     return scaled(K(1) + (r + t), n);
 }
 
 /*@ expm1: exp_parts */
-FN V v_expm1(V x) {
+INLINE V v_expm1(V x) {
     V c = greater(K(-40), lesser(K(EXP_HIGH), x));
     V shifted = vfma(c, K(LOG2_E), K(MAGIC)), k = shifted - K(MAGIC);
     V first = vfma(k, K(-LN2), c), second = k * K(-LN2_LOW), r = first + second;
@@ -58,8 +58,8 @@ FN V v_expm1(V x) {
 }
 
 /*@ sigmoid: exp_parts */
-/* 1 / (1 + exp(-x)), to 2 ulp; 0 where that is below the least normal number or near it. */
-FN V v_sigmoid(V x) {
+/* 1 / (1 + exp(-x)), to 2 ulp; 0 if that is subnormal or near the smallest normal number. */
+INLINE V v_sigmoid(V x) {
     V r, t;
     I n = exp_parts(greater(K(-SIGMOID_HIGH), lesser(K(SIGMOID_HIGH), -x)), &r, &t);
     V e = (V)((I)(K(1) + (r + t)) + (I)((UI)n << FRACTION)); /* exp(-x), a normal number */
@@ -67,46 +67,46 @@ FN V v_sigmoid(V x) {
 }
 
 /*@ tanh: exp_parts */
-FN V v_tanh(V x) {
+INLINE V v_tanh(V x) {
     V r, t, a = vabs(x), z = a * a;
     I n = exp_parts(lesser(K(44), a + a), &r, &t);
     V e = (K(1) + (r + t)) * two_to(n);
     V y = K(1) - K(2) / (K(1) + e);
-    return vwith(SEL(a < K((T)0.98), vfma(a * z, POLY_TANH(z), a), y), vsign(x));
+    return vcopysign(SEL(a < K((T)0.98), vfma(a * z, POLY_TANH(z), a), y), vsign(x));
 }
 
 /*@ log_parts: polynomials */
 /* For a normal x > 0: x = 2^k * m with sqrt(1/2) <= m < sqrt(2); the result is m. */
-FN V log_parts(V x, I *biased) {
+INLINE V log_parts(V x, I *biased) {
     I shifted = (I)x - KI(ROOT_HALF) + KI((J)(BIAS + 1) << FRACTION);
     *biased = (I)((UI)shifted >> FRACTION); /* k + BIAS + 1 */
     return (V)((shifted & KI(((J)1 << FRACTION) - 1)) + KI(ROOT_HALF));
 }
-/* The integer as a number; 0 <= n < 2^FRACTION. */
-FN V log_number(I n) { return (V)(n | (I)K(TWO_FRACTION)); }
-/* The same for any x > 0, with k as a number. */
-FN V log_split(V x, V *k) {
+/* Convert an integer to floating point; 0 <= n < 2^FRACTION. */
+INLINE V log_number(I n) { return (V)(n | (I)K(TWO_FRACTION)); }
+/* log_parts for any x > 0, with k as a floating-point number. */
+INLINE V log_split(V x, V *k) {
     I biased, small = x < K(LEAST_NORMAL);
     V m = log_parts(SEL(small, x * K(TWO_FRACTION * 4), x), &biased);
     V off = SEL(small, K(TWO_FRACTION + BIAS + 1 + FRACTION + 2), K(TWO_FRACTION + BIAS + 1));
     *k = log_number(biased) - off;
     return m;
 }
-/* y for 0 < x < infinity; the values of log elsewhere. */
-FN V log_special(V x, V y) {
+/* y for 0 < x < infinity, else the special values of log. */
+INLINE V log_special(V x, V y) {
     I zero = x == K(0);
     V other = SEL(zero, K(-INF_), SEL(x < K(0), K(NAN_), x));
     return SEL((x < K(INF_)) & (x > K(0)), y, other);
 }
 
 /*@ log: log_core */
-FN V v_log(V x) {
+INLINE V v_log(V x) {
     V k, m = log_split(x, &k);
     return log_special(x, log_core(m - K(1), K(0), k));
 }
 
 /*@ log1p: log_core */
-FN V v_log1p(V x) {
+INLINE V v_log1p(V x) {
     I biased;
     log_parts(x + K(1), &biased);
     V k = log_number(biased) - K(TWO_FRACTION + BIAS + 1);
@@ -121,31 +121,31 @@ FN V v_log1p(V x) {
 }
 
 /*@ floor: nearest */
-FN V v_floor(V x) {
+INLINE V v_floor(V x) {
     V r = v_round(x);
-    return vwith(r - SEL(r > x, K(1), K(0)), vsign(x));
+    return vcopysign(r - SEL(r > x, K(1), K(0)), vsign(x));
 }
 /*@ ceil: nearest */
-FN V v_ceil(V x) {
+INLINE V v_ceil(V x) {
     V r = v_round(x);
     return (V)((I)(r + SEL(r < x, K(1), K(0))) | (I)vsign(x));
 }
 /*@ trunc: nearest */
-FN V v_trunc(V x) {
+INLINE V v_trunc(V x) {
     V a = vabs(x), r = vabs(v_round(x));
-    return vwith(r - SEL(r > a, K(1), K(0)), vsign(x));
+    return vcopysign(r - SEL(r > a, K(1), K(0)), vsign(x));
 }
 /*@ nearest: */
-FN V v_round(V x) { /* half to even */
+INLINE V v_round(V x) { /* half to even */
     V a = vabs(x), r = (a + K(TWO_FRACTION)) - K(TWO_FRACTION);
-    return vwith(SEL(a < K(TWO_FRACTION), r, a), vsign(x));
+    return vcopysign(SEL(a < K(TWO_FRACTION), r, a), vsign(x));
 }
 /*@ round: nearest */
 /*@ sign: */
-FN V v_sign(V x) { return SEL(x > K(0), K(1), SEL(x < K(0), K(-1), K(0))); }
+INLINE V v_sign(V x) { return SEL(x > K(0), K(1), SEL(x < K(0), K(-1), K(0))); }
 
 /*@ fmod: */
-/* The exact remainder of magnitudes, one bit of the quotient at a time, in integers. */
+/* The exact remainder |x| mod |y| in integer arithmetic, one bit of the quotient at a time. */
 static __attribute__((noinline, unused)) T fmod_lane(T x, T y) {
     union { T f; J i; } a = {s_abs(x)}, b = {s_abs(y)};
     const J whole = (J)1 << FRACTION;
@@ -162,7 +162,7 @@ static __attribute__((noinline, unused)) T fmod_lane(T x, T y) {
     a.i = ma < whole ? ma : (ma - whole) | (ea << FRACTION);
     return a.f;
 }
-RARE V v_fmod(V x, V y) {
+NOINLINE V v_fmod(V x, V y) {
     V r = x;
     for (int i = 0; i < LANES; i++) {
         const J inf = (J)(2 * BIAS + 1) << FRACTION;

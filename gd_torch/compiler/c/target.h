@@ -1,4 +1,5 @@
-/* The fixed start of every generated source. No header is included and libm is not called. */
+/* Properties of the target processor. No other header is included and libm is not called.
+   BYTES: of a processor vector. H: processor vectors per virtual vector of 64 bytes. */
 #if !defined(__FMA__) && !defined(__ARM_FEATURE_FMA)
 #error "no fused multiply-add"
 #endif
@@ -10,7 +11,7 @@
 #define BYTES 16
 #endif
 #define H (64 / BYTES)
-#define FN static inline __attribute__((always_inline, unused))
+#define INLINE static inline __attribute__((always_inline, unused))
 #if defined(__AVX512F__)
 #define REGISTER_ "+v"
 #elif defined(__x86_64__)
@@ -18,7 +19,7 @@
 #else
 #define REGISTER_ "+w"
 #endif
-#define RARE static __attribute__((noinline, unused))
+#define NOINLINE static __attribute__((noinline, unused))
 
 /* EACH4(e), EACH8(e): e(0), e(1), ... for every element of a vector of 4- or 8-byte numbers. */
 #define LIST2_(e, i) e(i), e(i + 1)
@@ -36,9 +37,9 @@
 #endif
 
 /* FTZ_ON saves the floating-point mode and sets flush-to-zero for results and for arguments.
-   FTZ_OFF, later in the same block, restores it. A barrier on memory does not hold back
-   arithmetic on values that are already in registers: put the work between the two into a
-   function with __attribute__((noinline)) that reads and writes memory. */
+   FTZ_OFF, later in the same block, restores it. A memory barrier does not order
+   arithmetic on values in registers: the code between the two must be a function with
+   __attribute__((noinline)) that reads and writes memory. */
 #if defined(__x86_64__)
 #define FTZ_ON \
     __asm__ volatile("" ::: "memory"); \

@@ -1,4 +1,4 @@
-"""Rules of tensors put together from parts, and of the derivatives of views."""
+"""Rules of joining and padding, and of the derivatives of views."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ from gd_torch.compiler.views import View
 
 
 @rule(aten.cat.default)
-def _cat(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0) -> View:
+def _cat(lowering: Lowering, out: Tensor, operands: Sequence[Operand], dim: int = 0) -> View:
     dim %= out.dim()
-    views = [lowering.view(x) for x in given if not (isinstance(x, Tensor) and x.numel() == 0)]
+    views = [lowering.view(x) for x in operands if not (isinstance(x, Tensor) and x.numel() == 0)]
     mask = out.dtype == torch.bool
     if not mask:
         views = [v.where(1.0, 0.0) if v.is_mask else v for v in views]
-    blank, at, parts = lowering.graph.blank(out.shape), 0, []
+    placeholder, at, regions = lowering.graph.placeholder(out.shape), 0, []
     for view in views:
-        parts.append((blank.narrow(dim, at, view.shape[dim]), view))
+        regions.append((placeholder.narrow(dim, at, view.shape[dim]), view))
         at += view.shape[dim]
-    return lowering.graph.assemble(out.shape, parts, mask=mask)
+    return lowering.graph.write_regions(out.shape, regions, mask=mask)
 
 
 @rule(aten.stack.default)
-def _stack(lowering: Lowering, out: Tensor, given: Sequence[Operand], dim: int = 0) -> View:
+def _stack(lowering: Lowering, out: Tensor, operands: Sequence[Operand], dim: int = 0) -> View:
     dim %= out.dim()
-    blank = lowering.graph.blank(out.shape)
-    parts = [(blank.select(dim, i), lowering.number(x)) for i, x in enumerate(given)]
-    return lowering.graph.assemble(out.shape, parts)
+    placeholder = lowering.graph.placeholder(out.shape)
+    regions = [(placeholder.select(dim, i), lowering.number(x)) for i, x in enumerate(operands)]
+    return lowering.graph.write_regions(out.shape, regions)
 
 
 @rule(aten.block_diag.default)
-def _block_diag(lowering: Lowering, out: Tensor, given: Sequence[Operand]) -> View:
-    blank, row, column = lowering.graph.blank(out.shape), 0, 0
-    parts = [(blank, lowering.graph.number(0.0))]
-    for operand in given:
+def _block_diag(lowering: Lowering, out: Tensor, operands: Sequence[Operand]) -> View:
+    placeholder, row, column = lowering.graph.placeholder(out.shape), 0, 0
+    regions = [(placeholder, lowering.graph.number(0.0))]
+    for operand in operands:
         view = lowering.number(operand)
         view = view.expand((1,) * (2 - len(view.shape)) + view.shape)
         rows, columns = view.shape
-        parts.append((blank.narrow(0, row, rows).narrow(1, column, columns), view))
+        regions.append((placeholder.narrow(0, row, rows).narrow(1, column, columns), view))
         row, column = row + rows, column + columns
-    return lowering.graph.assemble(out.shape, parts)
+    return lowering.graph.write_regions(out.shape, regions)
 
 
-def _placed(lowering: Lowering, shape: Sequence[int], region: Any, value: View, fill: View) -> View:
-    """A filled tensor with a value written to one region."""
-    blank = lowering.graph.blank(shape)
-    return lowering.graph.assemble(shape, [(blank, fill), (region(blank), value)])
+def _with_region(
+    lowering: Lowering, shape: Sequence[int], region: Any, value: View, fill: View
+) -> View:
+    """A tensor ``fill`` with ``value`` written to one region."""
+    placeholder = lowering.graph.placeholder(shape)
+    return lowering.graph.write_regions(shape, [(placeholder, fill), (region(placeholder), value)])
 
 
-def _cut(view: View, dim: int, start: int | None, end: int | None, step: int) -> View:
+def _slice(view: View, dim: int, start: int | None, end: int | None, step: int) -> View:
     """view[..., start:end:step, ...] along one axis."""
     size = view.shape[dim % len(view.shape)]
     chosen = range(size)[slice(start, end, step)]
@@ -74,8 +76,8 @@ def _slice_backward(
     step: int,
 ) -> View:
     zero = lowering.graph.number(0.0)
-    return _placed(
-        lowering, shape, lambda b: _cut(b, dim, start, end, step), lowering.number(g), zero
+    return _with_region(
+        lowering, shape, lambda b: _slice(b, dim, start, end, step), lowering.number(g), zero
     )
 
 
@@ -85,8 +87,12 @@ def _slice_scatter(
     start: int | None = None, end: int | None = None, step: int = 1,
 ) -> View:  # fmt: skip
     view = lowering.number(x)
-    return _placed(
-        lowering, view.shape, lambda b: _cut(b, dim, start, end, step), lowering.number(value), view
+    return _with_region(
+        lowering,
+        view.shape,
+        lambda b: _slice(b, dim, start, end, step),
+        lowering.number(value),
+        view,
     )
 
 
@@ -95,7 +101,7 @@ def _select_backward(
     lowering: Lowering, out: Any, g: Operand, shape: Sequence[int], dim: int, index: int
 ) -> View:
     zero, index = lowering.graph.number(0.0), index % shape[dim]
-    return _placed(lowering, shape, lambda b: b.select(dim, index), lowering.number(g), zero)
+    return _with_region(lowering, shape, lambda b: b.select(dim, index), lowering.number(g), zero)
 
 
 @rule(aten.select_scatter.default)
@@ -104,7 +110,7 @@ def _select_scatter(
 ) -> View:
     view = lowering.number(x)
     index %= view.shape[dim]
-    return _placed(
+    return _with_region(
         lowering, view.shape, lambda b: b.select(dim, index), lowering.number(value), view
     )
 
@@ -119,12 +125,12 @@ def _diagonal_backward(
     dim1: int,
     dim2: int,
 ) -> View:
-    def region(blank: View) -> View:
+    def region(placeholder: View) -> View:
         like = torch.empty(list(shape), device="meta").diagonal(offset, dim1, dim2)
         first = int(like.storage_offset())
-        return View(blank.graph, blank.node, first, tuple(like.shape), strides_of(like))
+        return View(placeholder.graph, placeholder.node, first, tuple(like.shape), strides_of(like))
 
-    return _placed(lowering, shape, region, lowering.number(g), lowering.graph.number(0.0))
+    return _with_region(lowering, shape, region, lowering.number(g), lowering.graph.number(0.0))
 
 
 @rule(aten.diag_embed.default)
@@ -145,12 +151,12 @@ def _pad(lowering: Lowering, out: Tensor, x: Operand, pad: Sequence[int], value:
         view = view.narrow(dim, first, last - first)
         starts[dim] = max(0, before)
 
-    def region(blank: View) -> View:
+    def region(placeholder: View) -> View:
         for dim, start in enumerate(starts):
-            blank = blank.narrow(dim, start, view.shape[dim])
-        return blank
+            placeholder = placeholder.narrow(dim, start, view.shape[dim])
+        return placeholder
 
-    return _placed(lowering, shape, region, view, lowering.graph.number(float(value)))
+    return _with_region(lowering, shape, region, view, lowering.graph.number(float(value)))
 
 
 @rule(aten.repeat.default)
@@ -165,7 +171,7 @@ def _repeat(lowering: Lowering, out: Tensor, x: Operand, repeats: Sequence[int])
     copied = lowering.graph.copy(view.expand(shape))
     if copied.node is None:
         return lowering.graph.number(copied.value, out.shape)
-    return lowering.graph.whole(copied.node, tuple(out.shape))
+    return lowering.graph.all_entries(copied.node, tuple(out.shape))
 
 
 def _triangle(name: str) -> Rule:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from gd_torch.compiler import Program
-from gd_torch.compiler.build import FLAGS
+from gd_torch.compiler.c_compiler import FLAGS
 from tests.compiler.elementary_source import TYPES, processors
 
 POINTS = 50
@@ -116,7 +116,7 @@ class Outcome:
 
 def job(name: str, objective: Callable[..., Tensor], start: tuple[Tensor, ...], rate: float) -> Job:
     """The generated program of an objective, which is not compiled for this process."""
-    with mock.patch.dict(Program.__init__.__globals__, {"load": lambda *_, **__: None}):
+    with mock.patch.dict(Program.__init__.__globals__, {"load_library": lambda *_, **__: None}):
         program = Program(objective, start)
     weights = program.flatten(start)
     return Job(name, program, weights, torch.full_like(weights, rate))

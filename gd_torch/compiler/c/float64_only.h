@@ -1,5 +1,5 @@
-/* More constants of float64; the polynomials are fits made as in float64.h. */
-/*@ rare_constants: */
+/* Constants of the functions in powers.c and trigonometric.c; the fits are as in float64.h. */
+/*@ float64_constants: */
 #define LN2_SHORT 0x1.62e42fefa2000p-1 /* 40 bits */
 #define LN2_SHORT_LOW 0x1.9ef35793c7673p-41
 #define LOG2_E_LOW 0x1.777d0ffda0d24p-56

@@ -15,14 +15,15 @@ from faults.disks import UNSHARED, can_mount
 PACKAGE = Path(__file__).resolve().parents[2] / "gd_torch"
 PATIENCE = 20.0
 
-LIGHT = f"""
+IMPORTS = f"""
 import os, sys, types
 places = {{"gd_torch": {str(PACKAGE)!r}, "gd_torch.compiler": {str(PACKAGE / "compiler")!r}}}
 for name, path in places.items():
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [path]
-from gd_torch.compiler import build, cache
-from gd_torch.compiler.build import CompilerError, load
+from gd_torch.compiler import cache, library
+from gd_torch.compiler.c_compiler import CompilerError
+from gd_torch.compiler.library import load_library
 """
 """Begins a process without the packages' own imports, which take seconds."""
 
@@ -32,13 +33,13 @@ OTHER = "int number(void) { return 2; }"
 
 CALL = """
 try:
-    print(load({source!r}, **{options!r}).number())
+    print(load_library({source!r}, **{options!r}).number())
 except CompilerError as error:
     print("CompilerError:", error)
 """
 
 
-class Place:
+class Sandbox:
     """Directories of one test, and processes whose cache, home and temporary files lie in them."""
 
     def __init__(self, root: Path) -> None:
@@ -67,7 +68,7 @@ class Place:
 
     def line(self, code: str) -> list[str]:
         """The command of a process that runs this code."""
-        return [sys.executable, "-c", LIGHT + code]
+        return [sys.executable, "-c", IMPORTS + code]
 
     def settings(self, changes: dict[str, str | None]) -> dict[str, str]:
         """The environment with changes; None removes a variable."""
@@ -108,14 +109,14 @@ class Place:
 
     def left(self) -> list[str]:
         """All that lies in the cache and the directory for temporary files."""
-        places = (place for place in (self.cache, self.temporary) if place.exists())
-        return sorted(name for place in places for name in os.listdir(place))
+        places = (sandbox for sandbox in (self.cache, self.temporary) if sandbox.exists())
+        return sorted(name for sandbox in places for name in os.listdir(sandbox))
 
 
 @pytest.fixture
-def place(tmp_path):
+def sandbox(tmp_path):
     """An empty cache and a compiler that counts its runs."""
-    return Place(tmp_path)
+    return Sandbox(tmp_path)
 
 
 def wait_for(condition):
@@ -143,145 +144,145 @@ def numbers(path):
 # ---------------------------------------------------------------- what is loaded
 
 
-def test_a_compiled_function_computes(place):
+def test_a_compiled_function_computes(sandbox):
     """A text becomes a function, with one file in the cache and nothing beside it."""
-    assert place.call() == ANSWER
-    assert place.left() == [path.name for path in place.libraries()]
-    assert len(place.libraries()) == 1
+    assert sandbox.call() == ANSWER
+    assert sandbox.left() == [path.name for path in sandbox.libraries()]
+    assert len(sandbox.libraries()) == 1
 
 
-def test_products_and_sums_round_each(place):
+def test_products_and_sums_round_each(sandbox):
     """No fused multiply-add: (1 + e)(1 - e) - 1 is 0 where the product rounds to 1."""
     code = """
 import ctypes
-f = load("double f(double a, double b, double c) { return a * b + c; }").f
+f = load_library("double f(double a, double b, double c) { return a * b + c; }").f
 f.restype, f.argtypes = ctypes.c_double, [ctypes.c_double] * 3
 print(f(1 + 2.0**-30, 1 - 2.0**-30, -1.0))
 """
-    assert place.go(code) == "0.0"
+    assert sandbox.go(code) == "0.0"
 
 
-def test_torch_is_not_imported(place):
+def test_torch_is_not_imported(sandbox):
     """The module is light: neither torch nor what only a compile needs."""
     heavy = "torch", "numpy", "subprocess", "ctypes", "hashlib", "tempfile"
-    assert place.go(f"print([name for name in {heavy} if name in sys.modules])") == "[]"
+    assert sandbox.go(f"print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
-def test_a_later_process_starts_no_process(place):
+def test_a_later_process_starts_no_process(sandbox):
     """The cache answers: the compiler is not run again, not even for its version."""
-    place.call()
+    sandbox.call()
     code = """
 seen = []
 starts = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec")
 sys.addaudithook(lambda event, arguments: seen.append(event) if event in starts else None)
 """
     assert (
-        place.go(code + CALL.format(source=SOURCE, options={}) + "print(seen)") == f"{ANSWER}\n[]"
+        sandbox.go(code + CALL.format(source=SOURCE, options={}) + "print(seen)") == f"{ANSWER}\n[]"
     )
-    assert place.runs() == 1
+    assert sandbox.runs() == 1
 
 
-def test_a_process_loads_a_text_once(place):
+def test_a_process_loads_a_text_once(sandbox):
     """The same object is returned, without a look at the disk or the loader."""
     code = f"""
 import shutil
 loads = []
 sys.addaudithook(lambda event, _: loads.append(event) if event == "ctypes.dlopen" else None)
-first = load({SOURCE!r})
+first = load_library({SOURCE!r})
 before = len(loads)
 shutil.rmtree(os.environ["GD_TORCH_CACHE"])
-print(load({SOURCE!r}) is first, len(loads) == before, first.number())
+print(load_library({SOURCE!r}) is first, len(loads) == before, first.number())
 """
-    assert place.go(code) == f"True True {ANSWER}"
-    assert place.runs() == 1
+    assert sandbox.go(code) == f"True True {ANSWER}"
+    assert sandbox.runs() == 1
 
 
-def test_what_a_process_keeps_is_bounded(place):
+def test_what_a_process_keeps_is_bounded(sandbox):
     """The oldest is dropped, stays usable and is found on the disk again."""
     code = """
-build.MOST_LOADED = 2
-made = [load(f"int number(void) {{ return {n}; }}", optimization=0) for n in range(4)]
-print(len(build._loaded), [library.number() for library in made])
-print(load("int number(void) { return 0; }", optimization=0).number(), len(build._loaded))
+library.MAX_LOADED_LIBRARIES = 2
+made = [load_library(f"int number(void) {{ return {n}; }}", optimization=0) for n in range(4)]
+print(len(library._loaded), [library.number() for library in made])
+print(load_library("int number(void) { return 0; }", optimization=0).number(), len(library._loaded))
 """
-    assert place.go(code) == "2 [0, 1, 2, 3]\n0 2"
-    assert place.runs() == 4
+    assert sandbox.go(code) == "2 [0, 1, 2, 3]\n0 2"
+    assert sandbox.runs() == 4
 
 
-def test_libraries_from_the_cache_are_told_apart(place):
+def test_libraries_from_the_cache_are_told_apart(sandbox):
     """Each is opened under the same descriptor; the loader must not take one for another."""
     for source in (SOURCE, OTHER):
-        place.call(source)
-    code = f"print(load({SOURCE!r}).number(), load({OTHER!r}).number())"
-    assert place.go(code) == f"{ANSWER} 2"
-    assert place.runs() == 2
+        sandbox.call(source)
+    code = f"print(load_library({SOURCE!r}).number(), load_library({OTHER!r}).number())"
+    assert sandbox.go(code) == f"{ANSWER} 2"
+    assert sandbox.runs() == 2
 
 
-def test_the_verified_file_is_the_loaded_one(place):
+def test_the_verified_file_is_the_loaded_one(sandbox):
     """Another library that takes its path after the verification is not loaded."""
     for source in (SOURCE, OTHER):
-        place.call(source)
+        sandbox.call(source)
     code = """
 paths = sorted(os.listdir(os.environ["GD_TORCH_CACHE"]))
 paths = [os.path.join(os.environ["GD_TORCH_CACHE"], name) for name in paths]
 handle = os.open(paths[0], os.O_RDONLY)
-print(cache.verified(handle, os.path.basename(paths[0])[:-3]))
-expected = cache.opened(os.open(paths[0], os.O_RDONLY), paths[0]).number()
+print(cache.is_valid(handle, os.path.basename(paths[0])[:-3]))
+expected = cache.load_verified(os.open(paths[0], os.O_RDONLY), paths[0]).number()
 os.replace(paths[1], paths[0])
-print(cache.opened(handle, paths[0]).number() == expected)
+print(cache.load_verified(handle, paths[0]).number() == expected)
 """
-    assert place.go(code) == "True\nTrue"
+    assert sandbox.go(code) == "True\nTrue"
 
 
-def test_without_proc_a_file_that_took_the_path_is_noticed(place):
+def test_without_proc_a_file_that_took_the_path_is_noticed(sandbox):
     """Where descriptors have no paths: the library is loaded by its path, another one refused."""
-    place.call(OTHER)
+    sandbox.call(OTHER)
     code = f"""
 os.path.isdir = lambda path: False
-print(load({SOURCE!r}).number(), load({OTHER!r}).number())
+print(load_library({SOURCE!r}).number(), load_library({OTHER!r}).number())
 path = os.path.join(os.environ["GD_TORCH_CACHE"], os.listdir(os.environ["GD_TORCH_CACHE"])[0])
 handle = os.open(path, os.O_RDONLY)
 with open(path, "rb") as old, open(path + "~", "wb") as new:
     new.write(old.read())
 os.replace(path + "~", path)
 try:
-    cache.opened(handle, path)
+    cache.load_verified(handle, path)
 except OSError as error:
     print(error)
 """
-    assert place.go(code) == f"{ANSWER} 2\nthe library was replaced while it was loaded"
+    assert sandbox.go(code) == f"{ANSWER} 2\nthe library was replaced while it was loaded"
 
 
-def test_the_key_depends_on_all_that_the_library_depends_on(place):
+def test_the_key_depends_on_all_that_the_library_depends_on(sandbox):
     """Text, level, words of $CC, the compiler's file, the processor: each makes another library."""
-    place.call()
-    place.call(OTHER)
-    place.call(options={"optimization": 1})
-    place.call(CC=f"{place.compiler} -funroll-loops")
-    os.utime(place.compiler, ns=(0, 10**18))
-    place.call()
+    sandbox.call()
+    sandbox.call(OTHER)
+    sandbox.call(options={"optimization": 1})
+    sandbox.call(CC=f"{sandbox.compiler} -funroll-loops")
+    os.utime(sandbox.compiler, ns=(0, 10**18))
+    sandbox.call()
     other = 'cache._processor = lambda: ("another",)\n'
-    place.go(other + CALL.format(source=SOURCE, options={}))
-    assert len(place.libraries()) == place.runs() == 6
+    sandbox.go(other + CALL.format(source=SOURCE, options={}))
+    assert len(sandbox.libraries()) == sandbox.runs() == 6
 
 
-def test_a_compiler_behind_another_is_part_of_the_key(place):
+def test_a_compiler_behind_another_is_part_of_the_key(sandbox):
     """As with ``ccache gcc``: when the second one is another file, the text is compiled anew."""
-    started_by = f"env {place.compiler}"
+    started_by = f"env {sandbox.compiler}"
     for _ in range(2):
-        assert place.call(CC=started_by) == ANSWER
-    assert place.runs() == 1
-    os.utime(place.compiler, ns=(0, 10**18))
-    place.call(CC=started_by)
-    assert place.runs() == 2
+        assert sandbox.call(CC=started_by) == ANSWER
+    assert sandbox.runs() == 1
+    os.utime(sandbox.compiler, ns=(0, 10**18))
+    sandbox.call(CC=started_by)
+    assert sandbox.runs() == 2
 
 
 def test_levels_are_checked():
     """Another level than 0 to 3 is the caller's mistake."""
-    from gd_torch.compiler.build import load
+    from gd_torch.compiler.library import load_library
 
-    with pytest.raises(ValueError, match="optimization must be 0, 1, 2 or 3, not 4"):
-        load(SOURCE, optimization=4)
+    with pytest.raises(ValueError, match="optimization must be 0, 1, 2 or 3, got 4"):
+        load_library(SOURCE, optimization=4)
 
 
 # ---------------------------------------------------------------- damaged, foreign, replaced
@@ -292,9 +293,9 @@ def _rewrite(path, content):
 
 
 def _other_library(path):
-    place = Place(path.parent.parent / "elsewhere")
-    place.call(OTHER)
-    _rewrite(path, place.libraries()[0].read_bytes())
+    sandbox = Sandbox(path.parent.parent / "elsewhere")
+    sandbox.call(OTHER)
+    _rewrite(path, sandbox.libraries()[0].read_bytes())
 
 
 def _link(path):
@@ -333,29 +334,29 @@ if os.getuid() == 0:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_file_that_is_not_as_stored_is_compiled_anew(damage, place):
+def test_a_file_that_is_not_as_stored_is_compiled_anew(damage, sandbox):
     """It is not loaded, but replaced; the one in its place is as good as the first."""
-    (place.root / "elsewhere").mkdir()
-    place.call()
-    (path,) = place.libraries()
+    (sandbox.root / "elsewhere").mkdir()
+    sandbox.call()
+    (path,) = sandbox.libraries()
     DAMAGE[damage](path)
-    assert place.call() == ANSWER
-    assert place.runs() == 2
-    assert place.call() == ANSWER
-    assert place.runs() == 2
-    assert place.left() == [path.name]
+    assert sandbox.call() == ANSWER
+    assert sandbox.runs() == 2
+    assert sandbox.call() == ANSWER
+    assert sandbox.runs() == 2
+    assert sandbox.left() == [path.name]
     assert path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_directory_in_the_way_is_left_there(place):
+def test_a_directory_in_the_way_is_left_there(sandbox):
     """The library is compiled in every process then."""
-    place.call()
-    (path,) = place.libraries()
+    sandbox.call()
+    (path,) = sandbox.libraries()
     path.unlink()
     path.mkdir()
-    assert place.call() == ANSWER
-    assert place.runs() == 2
-    assert place.left() == [path.name]
+    assert sandbox.call() == ANSWER
+    assert sandbox.runs() == 2
+    assert sandbox.left() == [path.name]
 
 
 # ---------------------------------------------------------------- where it lies
@@ -371,28 +372,28 @@ def test_a_directory_in_the_way_is_left_there(place):
         ({"GD_TORCH_CACHE": None, "XDG_CACHE_HOME": ""}, "home/.cache/gd_torch"),
     ],
 )
-def test_the_directory_is_private(changes, where, place):
+def test_the_directory_is_private(changes, where, sandbox):
     """It is where the environment says; only this user reads it, whatever the umask."""
-    changes = {name: value and value.format(root=place.root) for name, value in changes.items()}
+    changes = {name: value and value.format(root=sandbox.root) for name, value in changes.items()}
     code = "os.umask(0)\n" + CALL.format(source=SOURCE, options={})
-    assert place.go(code, **changes) == ANSWER
-    (path,) = (place.root / where).iterdir()
+    assert sandbox.go(code, **changes) == ANSWER
+    (path,) = (sandbox.root / where).iterdir()
     assert path.suffix == ".so" and path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def _nothing(place):
+def _nothing(sandbox):
     """Leave the cache as it is."""
 
 
-def _shared(place):
-    place.cache.mkdir()
-    place.cache.chmod(0o770)
+def _shared(sandbox):
+    sandbox.cache.mkdir()
+    sandbox.cache.chmod(0o770)
 
 
-def _foreign(place):
-    place.cache.mkdir(0o700)
-    os.chown(place.cache, 12345, -1)
+def _foreign(sandbox):
+    sandbox.cache.mkdir(0o700)
+    os.chown(sandbox.cache, 12345, -1)
 
 
 UNUSABLE = {
@@ -400,7 +401,7 @@ UNUSABLE = {
     "OFF": (_nothing, {"GD_TORCH_CACHE": "OFF"}),
     "0": (_nothing, {"GD_TORCH_CACHE": "0"}),
     "empty": (_nothing, {"GD_TORCH_CACHE": ""}),
-    "a file": (lambda place: place.cache.write_text(""), {}),
+    "a file": (lambda sandbox: sandbox.cache.write_text(""), {}),
     "below a file": (_nothing, {"GD_TORCH_CACHE": sys.executable + "/cache"}),
     "shared": (_shared, {}),
 }
@@ -409,18 +410,18 @@ if os.getuid() == 0:
 
 
 @pytest.mark.parametrize("why", UNUSABLE)
-def test_without_a_directory_every_process_compiles(why, place):
+def test_without_a_directory_every_process_compiles(why, sandbox):
     """It works all the same, and no file stays."""
     prepare, changes = UNUSABLE[why]
-    prepare(place)
+    prepare(sandbox)
     for _ in range(2):
-        assert place.call(**changes) == ANSWER
-    assert place.runs() == 2
-    assert os.listdir(place.temporary) == os.listdir(place.home) == []
-    assert place.libraries() == []
+        assert sandbox.call(**changes) == ANSWER
+    assert sandbox.runs() == 2
+    assert os.listdir(sandbox.temporary) == os.listdir(sandbox.home) == []
+    assert sandbox.libraries() == []
 
 
-def test_a_user_without_a_home_has_no_cache(place):
+def test_a_user_without_a_home_has_no_cache(sandbox):
     """No directory named "~" is made in the working directory."""
     code = """
 import pwd
@@ -429,54 +430,54 @@ def unknown(user):
 pwd.getpwuid = unknown
 os.chdir(os.environ["TMPDIR"])
 """
-    printed = place.go(
+    printed = sandbox.go(
         code + CALL.format(source=SOURCE, options={}), HOME=None, GD_TORCH_CACHE=None
     )
-    assert (printed, place.left()) == (ANSWER, [])
+    assert (printed, sandbox.left()) == (ANSWER, [])
 
 
 # ---------------------------------------------------------------- its size
 
 
-def test_the_number_of_libraries_is_bounded(place):
+def test_the_number_of_libraries_is_bounded(sandbox):
     """The least recently used go at a compile; what is not ours by its name stays."""
-    place.cache.mkdir(0o700)
+    sandbox.cache.mkdir(0o700)
     for number in range(300):
-        path = place.cache / f"{number:064x}.so"
+        path = sandbox.cache / f"{number:064x}.so"
         path.touch()
         os.utime(path, (1e9 + number, 1e9 + number))
-    (place.cache / "notes.so").touch()
-    os.utime(place.cache / "notes.so", (1e9, 1e9))
-    place.call()
-    kept = [path for path in place.libraries() if path.name != "notes.so"]
+    (sandbox.cache / "notes.so").touch()
+    os.utime(sandbox.cache / "notes.so", (1e9, 1e9))
+    sandbox.call()
+    kept = [path for path in sandbox.libraries() if path.name != "notes.so"]
     old = [int(path.stem, 16) for path in kept if path.stem.startswith("0" * 60)]
     assert len(kept) == 256 and old == list(range(45, 300))
-    assert (place.cache / "notes.so").exists()
+    assert (sandbox.cache / "notes.so").exists()
 
 
-def test_the_size_of_the_cache_is_bounded(place):
+def test_the_size_of_the_cache_is_bounded(sandbox):
     """At most 256 MiB; the new library is among what stays."""
-    place.cache.mkdir(0o700)
+    sandbox.cache.mkdir(0o700)
     for number in range(6):
-        path = place.cache / f"{number:064x}.so"
+        path = sandbox.cache / f"{number:064x}.so"
         path.touch()
         os.truncate(path, 60 << 20)
         os.utime(path, (1e9 + number, 1e9 + number))
-    place.call()
-    old = [int(path.stem, 16) for path in place.libraries() if path.stem.startswith("0" * 60)]
-    assert old == [2, 3, 4, 5] and len(place.libraries()) == 5
+    sandbox.call()
+    old = [int(path.stem, 16) for path in sandbox.libraries() if path.stem.startswith("0" * 60)]
+    assert old == [2, 3, 4, 5] and len(sandbox.libraries()) == 5
 
 
 @pytest.mark.parametrize(("age", "touched"), [(3 * 3600, False), (2 * 86400, True)])
-def test_use_is_written_down_once_a_day(age, touched, place):
+def test_use_is_written_down_once_a_day(age, touched, sandbox):
     """The time of a library is that of its last use, to a day."""
-    place.call()
-    (path,) = place.libraries()
+    sandbox.call()
+    (path,) = sandbox.libraries()
     before = time.time() - age
     os.utime(path, (before, before))
-    assert place.call() == ANSWER
+    assert sandbox.call() == ANSWER
     assert (abs(path.stat().st_mtime - time.time()) < 60) is touched
-    assert place.runs() == 1
+    assert sandbox.runs() == 1
 
 
 # ---------------------------------------------------------------- killed, at once, too long
@@ -491,10 +492,10 @@ wait
 """Begins to write what it makes, then waits, with a child; tells the numbers of both."""
 
 
-def slow_compiler(place):
+def slow_compiler(sandbox):
     """Make the compiler hang where $SLOW is set; the file that tells its processes."""
-    pids = place.root / "pids"
-    place.wrap(f'if [ -n "$SLOW" ]; then {SLOW.format(pids=pids)} fi')
+    pids = sandbox.root / "pids"
+    sandbox.wrap(f'if [ -n "$SLOW" ]; then {SLOW.format(pids=pids)} fi')
     return pids
 
 
@@ -504,77 +505,77 @@ def both(pids):
     return numbers(pids)
 
 
-def test_a_killed_compile_leaves_nothing_that_is_loaded(place):
+def test_a_killed_compile_leaves_nothing_that_is_loaded(sandbox):
     """What is half written has no name of a library; it is removed when it is an hour old."""
-    pids = slow_compiler(place)
-    process = place.start(CALL.format(source=SOURCE, options={}), SLOW="1")
+    pids = slow_compiler(sandbox)
+    process = sandbox.start(CALL.format(source=SOURCE, options={}), SLOW="1")
     compiler, _ = both(pids)
     process.kill()
     process.wait()
     os.killpg(compiler, signal.SIGKILL)
-    (left,) = place.left()
-    assert (place.cache / left / "made.so").read_text() == "half"
-    assert place.call() == ANSWER
-    assert left in place.left()
+    (left,) = sandbox.left()
+    assert (sandbox.cache / left / "library.so").read_text() == "half"
+    assert sandbox.call() == ANSWER
+    assert left in sandbox.left()
     old = time.time() - 2 * 3600
-    os.utime(place.cache / left, (old, old))
-    place.call()  # no compile
-    assert left in place.left()
-    assert place.call(OTHER) == "2"
-    assert place.left() == [path.name for path in place.libraries()]
+    os.utime(sandbox.cache / left, (old, old))
+    sandbox.call()  # no compile
+    assert left in sandbox.left()
+    assert sandbox.call(OTHER) == "2"
+    assert sandbox.left() == [path.name for path in sandbox.libraries()]
 
 
-def test_kills_at_any_moment_spoil_no_later_process(place):
+def test_kills_at_any_moment_spoil_no_later_process(sandbox):
     """Five kills, from before the compiler starts to after it; then the answer is right."""
     for number in range(5):
         source = f"int number(void) {{ return {number}; }}"
-        process = place.start(CALL.format(source=source, options={}))
-        before = place.runs()
-        wait_for(lambda before=before: place.runs() > before)
+        process = sandbox.start(CALL.format(source=source, options={}))
+        before = sandbox.runs()
+        wait_for(lambda before=before: sandbox.runs() > before)
         time.sleep(0.02 * number)
         process.kill()
         process.wait()
-        assert place.call(source) == str(number)
+        assert sandbox.call(source) == str(number)
 
 
 @pytest.mark.parametrize("cache", ["", "off"])
-def test_a_compile_that_takes_too_long_is_ended(cache, place):
+def test_a_compile_that_takes_too_long_is_ended(cache, sandbox):
     """With the compiler's children; one line, nothing left."""
-    pids = slow_compiler(place)
+    pids = slow_compiler(sandbox)
     began = time.monotonic()
     changes = {"GD_TORCH_CACHE": cache} if cache else {}
-    said = place.call(options={"limit_seconds": 0.5}, SLOW="1", **changes)
+    said = sandbox.call(options={"limit_seconds": 0.5}, SLOW="1", **changes)
     assert said == "CompilerError: compiling took longer than 0.5 s"
     assert time.monotonic() - began < 10
     wait_for(lambda: all(ended(pid) for pid in both(pids)))
-    assert place.left() == []
+    assert sandbox.left() == []
 
 
-def test_a_real_compiler_that_is_ended_leaves_no_temporary_files(place):
+def test_a_real_compiler_that_is_ended_leaves_no_temporary_files(sandbox):
     """What it wrote for itself is removed too, though it was killed."""
     line = (
         "double f{0}(double *x, long n) {{ while (n--) x[n] = x[n] / (x[n] + {0}.5); return *x; }}"
     )
     source = "\n".join(line.format(number) for number in range(300))
-    said = place.call(source, options={"limit_seconds": 0.3})
+    said = sandbox.call(source, options={"limit_seconds": 0.3})
     assert said == "CompilerError: compiling took longer than 0.3 s"
-    assert place.left() == []
+    assert sandbox.left() == []
 
 
-def test_an_interrupted_compile_is_ended(place):
+def test_an_interrupted_compile_is_ended(sandbox):
     """KeyboardInterrupt reaches the caller; the compiler and its children end; nothing is left."""
-    pids = slow_compiler(place)
-    process = place.start(CALL.format(source=SOURCE, options={}), SLOW="1")
+    pids = slow_compiler(sandbox)
+    process = sandbox.start(CALL.format(source=SOURCE, options={}), SLOW="1")
     running = both(pids)
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == -signal.SIGINT
     wait_for(lambda: all(ended(pid) for pid in running))
-    assert place.left() == []
+    assert sandbox.left() == []
 
 
-def test_an_interrupt_while_the_compiler_is_started_ends_it(place):
+def test_an_interrupt_while_the_compiler_is_started_ends_it(sandbox):
     """Ctrl-C in the moment between the start and the wait: the compiler is known, and ended."""
-    pids = slow_compiler(place)
+    pids = slow_compiler(sandbox)
     code = f"""
 import signal, subprocess, time
 class Popen(subprocess.Popen):
@@ -586,63 +587,63 @@ class Popen(subprocess.Popen):
         time.sleep(0.01)
 subprocess.Popen = Popen
 try:
-    load({SOURCE!r})
+    load_library({SOURCE!r})
 except KeyboardInterrupt:
     print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
-    assert place.go(code, SLOW="1") == "True"
+    assert sandbox.go(code, SLOW="1") == "True"
     wait_for(lambda: all(ended(pid) for pid in numbers(pids)))
-    assert place.left() == []
+    assert sandbox.left() == []
 
 
-def test_processes_compile_the_same_text_at_once(place):
+def test_processes_compile_the_same_text_at_once(sandbox):
     """All of them work, one library is left."""
-    place.wrap(f"""
-echo here >> {place.root}/together
-while [ $(wc -l < {place.root}/together) -lt 3 ]; do sleep 0.02; done
+    sandbox.wrap(f"""
+echo here >> {sandbox.root}/together
+while [ $(wc -l < {sandbox.root}/together) -lt 3 ]; do sleep 0.02; done
 """)
-    code = f"assert load({SOURCE!r}).number() == {ANSWER}"
-    processes = [place.start(code) for _ in range(3)]
+    code = f"assert load_library({SOURCE!r}).number() == {ANSWER}"
+    processes = [sandbox.start(code) for _ in range(3)]
     assert [process.wait(PATIENCE) for process in processes] == [0, 0, 0]
-    assert place.runs() == 3
-    assert place.left() == [path.name for path in place.libraries()]
-    assert len(place.libraries()) == 1
+    assert sandbox.runs() == 3
+    assert sandbox.left() == [path.name for path in sandbox.libraries()]
+    assert len(sandbox.libraries()) == 1
 
 
-def test_threads_compile_once(place):
+def test_threads_compile_once(sandbox):
     """Eight threads ask for one text; all get the same library."""
     code = f"""
 from concurrent.futures import ThreadPoolExecutor
 with ThreadPoolExecutor(8) as pool:
-    made = list(pool.map(lambda _: load({SOURCE!r}), range(8)))
+    made = list(pool.map(lambda _: load_library({SOURCE!r}), range(8)))
 print(len({{id(library) for library in made}}), made[0].number())
 """
-    assert place.go(code) == f"1 {ANSWER}"
-    assert place.runs() == 1
+    assert sandbox.go(code) == f"1 {ANSWER}"
+    assert sandbox.runs() == 1
 
 
-def test_a_forked_process_waits_for_no_thread_of_its_parent(place):
+def test_a_forked_process_waits_for_no_thread_of_its_parent(sandbox):
     """The parent's thread compiles while the child loads another text."""
-    place.call(OTHER)
-    place.wrap(f"touch {place.root}/begun\nsleep 1")
-    os.utime(place.compiler, ns=(0, 10**18))
-    place.call(OTHER)
-    (place.root / "begun").unlink()
+    sandbox.call(OTHER)
+    sandbox.wrap(f"touch {sandbox.root}/begun\nsleep 1")
+    os.utime(sandbox.compiler, ns=(0, 10**18))
+    sandbox.call(OTHER)
+    (sandbox.root / "begun").unlink()
     code = f"""
 import signal, threading, time
-thread = threading.Thread(target=load, args=({SOURCE!r},))
+thread = threading.Thread(target=load_library, args=({SOURCE!r},))
 thread.start()
-while not os.path.exists({str(place.root / "begun")!r}):
+while not os.path.exists({str(sandbox.root / "begun")!r}):
     time.sleep(0.01)
 child = os.fork()
 if child == 0:
     signal.alarm(10)
-    os._exit(load({OTHER!r}).number())
+    os._exit(load_library({OTHER!r}).number())
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), thread.is_alive())
 thread.join()
-print(load({SOURCE!r}).number())
+print(load_library({SOURCE!r}).number())
 """
-    assert place.go(code) == f"2 True\n{ANSWER}"
+    assert sandbox.go(code) == f"2 True\n{ANSWER}"
 
 
 # ---------------------------------------------------------------- what fails
@@ -652,23 +653,23 @@ HOPELESS = {
     "echo one; echo two >&2; echo 'x: error: three' >&2; exit 1": "cc failed: x: error: three",
     "printf '\\033[1mbold' >&2; exit 1": "cc failed: ?[1mbold",
     "kill -9 $$": "cc failed: signal 9",
-    "exit 0": "cc failed: it made no library",
+    "exit 0": "cc failed: it wrote no library",
 }
 
 
 @pytest.mark.parametrize("body", HOPELESS)
-def test_a_failing_compiler_is_told_in_one_line(body, place):
+def test_a_failing_compiler_is_told_in_one_line(body, sandbox):
     """What it says, or how it ended; nothing is left."""
-    place.wrap(body)
-    assert place.call() == f"CompilerError: {HOPELESS[body]}"
-    assert place.left() == []
+    sandbox.wrap(body)
+    assert sandbox.call() == f"CompilerError: {HOPELESS[body]}"
+    assert sandbox.left() == []
 
 
-def test_a_mistake_in_the_text_is_told_in_one_line(place):
+def test_a_mistake_in_the_text_is_told_in_one_line(sandbox):
     """The compiler's first error, with its line."""
-    said = place.call("int number(void) {\n return x; }")
+    said = sandbox.call("int number(void) {\n return x; }")
     assert re.fullmatch(r"CompilerError: cc failed: <stdin>:2:.*error: .*", said), said
-    assert place.left() == []
+    assert sandbox.left() == []
 
 
 @pytest.mark.parametrize(
@@ -676,24 +677,24 @@ def test_a_mistake_in_the_text_is_told_in_one_line(place):
     [
         (
             {"CC": None, "PATH": "/nowhere"},
-            "no C compiler: install gcc or clang (looked for $CC, cc, gcc, clang)",
+            "no C compiler: install gcc or clang (searched $CC, cc, gcc, clang)",
         ),
-        ({"CC": "/nowhere/cc -m64"}, "no C compiler: there is no '/nowhere/cc', which $CC names"),
-        ({"CC": "'cc"}, "no C compiler: $CC cannot be read (No closing quotation)"),
+        ({"CC": "/nowhere/cc -m64"}, "no C compiler: $CC is '/nowhere/cc', which is not found"),
+        ({"CC": "'cc"}, "no C compiler: $CC cannot be parsed (No closing quotation)"),
     ],
 )
-def test_a_missing_compiler_is_told_in_one_line(changes, said, place):
+def test_a_missing_compiler_is_told_in_one_line(changes, said, sandbox):
     """It says what was looked for."""
-    assert place.call(**changes) == f"CompilerError: {said}"
-    assert place.left() == []
+    assert sandbox.call(**changes) == f"CompilerError: {said}"
+    assert sandbox.left() == []
 
 
-def test_a_compiler_that_cannot_be_started_is_told_in_one_line(place):
+def test_a_compiler_that_cannot_be_started_is_told_in_one_line(sandbox):
     """A file that may be executed and is no program."""
-    place.compiler.write_bytes(b"\x7fnothing")
-    said = f"CompilerError: {place.compiler} cannot be started: Exec format error"
-    assert place.call() == said
-    assert place.left() == []
+    sandbox.compiler.write_bytes(b"\x7fnothing")
+    said = f"CompilerError: {sandbox.compiler} cannot be started: Exec format error"
+    assert sandbox.call() == said
+    assert sandbox.left() == []
 
 
 @pytest.mark.parametrize(
@@ -703,37 +704,39 @@ def test_a_compiler_that_cannot_be_started_is_told_in_one_line(place):
         ("", "int f(void); int number(void) { return f(); }", "undefined symbol: f"),
     ],
 )
-def test_what_cannot_be_loaded_is_not_kept(body, source, reason, place):
+def test_what_cannot_be_loaded_is_not_kept(body, source, reason, sandbox):
     """It is told in one line, and no later process finds it."""
-    place.wrap(body)
-    said = place.call(source)
-    told = f"CompilerError: no library can be made in the temporary directory {place.temporary}: "
-    assert said == told + reason
-    assert place.left() == []
+    sandbox.wrap(body)
+    said = sandbox.call(source)
+    message = (
+        f"CompilerError: no library can be written to the temporary directory {sandbox.temporary}: "
+    )
+    assert said == message + reason
+    assert sandbox.left() == []
 
 
-def test_a_compiler_without_the_flag_for_this_machine_is_used_without(place):
+def test_a_compiler_without_the_flag_for_this_machine_is_used_without(sandbox):
     """Its library is kept as well."""
-    place.wrap('case "$*" in *=native*) echo "error: unknown" >&2; exit 1;; esac')
-    assert place.call() == ANSWER
-    before = place.runs()
+    sandbox.wrap('case "$*" in *=native*) echo "error: unknown" >&2; exit 1;; esac')
+    assert sandbox.call() == ANSWER
+    before = sandbox.runs()
     assert before == (2 if os.uname().machine in ("x86_64", "aarch64") else 1)
-    assert place.call() == ANSWER
-    assert place.runs() == before
+    assert sandbox.call() == ANSWER
+    assert sandbox.runs() == before
 
 
-def test_the_first_compiler_that_is_installed_is_used(place):
+def test_the_first_compiler_that_is_installed_is_used(sandbox):
     """Without $CC, or with an empty one: cc, gcc, clang, in this order."""
     for name, other in (("clang", None), ("gcc", "clang"), ("cc", "gcc")):
-        directory = place.root / f"only-{name}"
+        directory = sandbox.root / f"only-{name}"
         directory.mkdir()
         for each in filter(None, (name, other)):
-            body = f"echo {each} > {place.root}/used"
-            place.wrap(body).rename(directory / each)
+            body = f"echo {each} > {sandbox.root}/used"
+            sandbox.wrap(body).rename(directory / each)
         code = f"os.environ['PATH'] = {str(directory)!r}\n"
         code += CALL.format(source=SOURCE, options={})
-        place.go(code, CC=None if other else "", GD_TORCH_CACHE="off")
-        assert (place.root / "used").read_text() == f"{name}\n"
+        sandbox.go(code, CC=None if other else "", GD_TORCH_CACHE="off")
+        assert (sandbox.root / "used").read_text() == f"{name}\n"
 
 
 # ---------------------------------------------------------------- disks
@@ -754,71 +757,71 @@ def on_disk(options, *places):
     return (*UNSHARED, "sh", "-c", ON_DISK, "sh", f"mode=0700,{options}", *where, "--")
 
 
-SHOW = """
+LIST_FILES = """
 print(os.listdir(os.environ["GD_TORCH_CACHE"]), os.listdir(os.environ["TMPDIR"]))
 """
 
 if can_mount():
 
-    def test_a_cache_that_forbids_loading_is_not_used(place):
+    def test_a_cache_that_forbids_loading_is_not_used(sandbox):
         """The temporary directory is, at once."""
-        place.cache.mkdir(0o700)
-        code = CALL.format(source=SOURCE, options={}) + SHOW
-        said = place.go(code, before=on_disk("noexec", place.cache))
+        sandbox.cache.mkdir(0o700)
+        code = CALL.format(source=SOURCE, options={}) + LIST_FILES
+        said = sandbox.go(code, before=on_disk("noexec", sandbox.cache))
         assert said == f"{ANSWER}\n[] []"
-        assert place.runs() == 1
+        assert sandbox.runs() == 1
 
-    def test_two_directories_that_forbid_loading_are_told_in_one_line(place):
+    def test_two_directories_that_forbid_loading_are_told_in_one_line(sandbox):
         """Where neither the cache nor the temporary directory allows it."""
-        place.cache.mkdir(0o700)
-        before = on_disk("noexec", place.cache, place.temporary)
-        said = place.go(CALL.format(source=SOURCE, options={}) + SHOW, before=before)
-        told = f"the temporary directory {place.temporary} does not allow loading of libraries"
-        assert said == f"CompilerError: {told} (noexec)\n[] []"
+        sandbox.cache.mkdir(0o700)
+        before = on_disk("noexec", sandbox.cache, sandbox.temporary)
+        said = sandbox.go(CALL.format(source=SOURCE, options={}) + LIST_FILES, before=before)
+        message = f"the temporary directory {sandbox.temporary} does not allow loading of libraries"
+        assert said == f"CompilerError: {message} (noexec)\n[] []"
 
-    def test_the_loader_itself_says_noexec(place):
+    def test_the_loader_itself_says_noexec(sandbox):
         """The same line where the mount's flags are not known."""
         code = "cache.forbids_loading = lambda place: False\n"
-        code += CALL.format(source=SOURCE, options={}) + SHOW
-        place.cache.mkdir(0o700)
-        before = on_disk("noexec", place.cache, place.temporary)
-        told = f"the temporary directory {place.temporary} does not allow loading of libraries"
-        assert place.go(code, before=before) == f"CompilerError: {told} (noexec)\n[] []"
+        code += CALL.format(source=SOURCE, options={}) + LIST_FILES
+        sandbox.cache.mkdir(0o700)
+        before = on_disk("noexec", sandbox.cache, sandbox.temporary)
+        message = f"the temporary directory {sandbox.temporary} does not allow loading of libraries"
+        assert sandbox.go(code, before=before) == f"CompilerError: {message} (noexec)\n[] []"
 
-    def test_a_home_that_may_only_be_read_is_left_alone(place):
+    def test_a_home_that_may_only_be_read_is_left_alone(sandbox):
         """Every process compiles."""
-        before = on_disk("ro", place.home)
+        before = on_disk("ro", sandbox.home)
         for _ in range(2):
             code = CALL.format(source=SOURCE, options={})
-            assert place.go(code, before=before, GD_TORCH_CACHE=None) == ANSWER
-        assert place.runs() == 2
-        assert place.left() == []
+            assert sandbox.go(code, before=before, GD_TORCH_CACHE=None) == ANSWER
+        assert sandbox.runs() == 2
+        assert sandbox.left() == []
 
-    def test_a_cache_that_may_only_be_read_is_read(place):
+    def test_a_cache_that_may_only_be_read_is_read(sandbox):
         """What it holds is loaded; what it does not is compiled elsewhere."""
-        place.cache.mkdir(0o700)
+        sandbox.cache.mkdir(0o700)
         code = f"""
 import subprocess
-print(load({SOURCE!r}).number())
-build._loaded.clear()
+print(load_library({SOURCE!r}).number())
+library._loaded.clear()
 subprocess.run(["mount", "-o", "remount,ro", os.environ["GD_TORCH_CACHE"]], check=True)
-print(load({SOURCE!r}).number(), load({OTHER!r}).number())
+print(load_library({SOURCE!r}).number(), load_library({OTHER!r}).number())
 print(len(os.listdir(os.environ["GD_TORCH_CACHE"])), os.listdir(os.environ["TMPDIR"]))
 """
-        said = place.go(code, before=on_disk("rw", place.cache))
+        said = sandbox.go(code, before=on_disk("rw", sandbox.cache))
         assert said == f"{ANSWER}\n{ANSWER} 2\n1 []"
-        assert place.runs() == 2
+        assert sandbox.runs() == 2
 
-    def test_a_full_cache_is_not_needed(place):
+    def test_a_full_cache_is_not_needed(sandbox):
         """The temporary directory takes its place."""
-        place.cache.mkdir(0o700)
-        code = CALL.format(source=SOURCE, options={}) + SHOW
-        assert place.go(code, before=on_disk("size=4k", place.cache)) == f"{ANSWER}\n[] []"
-        assert place.runs() >= 2
+        sandbox.cache.mkdir(0o700)
+        code = CALL.format(source=SOURCE, options={}) + LIST_FILES
+        assert sandbox.go(code, before=on_disk("size=4k", sandbox.cache)) == f"{ANSWER}\n[] []"
+        assert sandbox.runs() >= 2
 
-    def test_full_disks_leave_nothing_half_written(place):
+    def test_full_disks_leave_nothing_half_written(sandbox):
         """Whichever write fails: one line that says so, no file; then it works."""
-        place.cache.mkdir(0o700)
+        sandbox.cache.mkdir(0o700)
         code = f"""
 import subprocess
 for pages in range(1, 40):
@@ -826,14 +829,14 @@ for pages in range(1, 40):
         size = f"remount,nr_blocks={{pages}}"
         subprocess.run(["mount", "-o", size, os.environ[name]], check=True)
     try:
-        print(load({SOURCE!r}, optimization=0).number())
+        print(load_library({SOURCE!r}, optimization=0).number())
         break
     except CompilerError as error:
         print(error)
     assert os.listdir(os.environ["GD_TORCH_CACHE"]) == os.listdir(os.environ["TMPDIR"]) == []
 """
-        before = on_disk("size=4k", place.cache, place.temporary)
-        *failures, last = place.go(code, before=before).splitlines()
-        told = f"no library can be made in the temporary directory {place.temporary}: "
+        before = on_disk("size=4k", sandbox.cache, sandbox.temporary)
+        *failures, last = sandbox.go(code, before=before).splitlines()
+        message = f"no library can be written to the temporary directory {sandbox.temporary}: "
         assert last == ANSWER and len(failures) >= 3
-        assert set(failures) == {told + "No space left on device"}
+        assert set(failures) == {message + "No space left on device"}

@@ -6,9 +6,22 @@ import html
 from dataclasses import dataclass
 from typing import Literal
 
-from gd_torch.checking.hypotheses import Cause
-
 Verdict = Literal["ok", "wrong", "kink", "objective", "undecided"]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A named mistake.
+
+    Attributes:
+        kind: one of the names listed in :func:`gd_torch.check_partials`.
+        message: one line for people.
+        evidence: what was done to reproduce the hand's numbers, and how closely it does.
+    """
+
+    kind: str
+    message: str
+    evidence: str
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from gd_torch.checking.decompose import DECOMPOSED
+from gd_torch.checking.decompositions import DECOMPOSED
 from gd_torch.typing import Objective, Weights
 
 _OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gd_torch.checking.diagnose import diagnose
+from gd_torch.checking.derivation import Given, Hand, ask
+from gd_torch.checking.diagnosis import diagnose
 from gd_torch.checking.evidence import Evidence
-from gd_torch.checking.hand import Given, Hand, ask
-from gd_torch.checking.hypotheses import Cause
+from gd_torch.checking.finite_differences import Slope, basis, entry, inner, random_direction, slope
 from gd_torch.checking.points import Point, moved_points
-from gd_torch.checking.referee import Slope, basis, entry, inner, random_direction, slope
 from gd_torch.checking.replay import Replay
-from gd_torch.checking.report import Result, Worst
+from gd_torch.checking.report import Cause, Result, Worst
 from gd_torch.checking.trace import record
 from gd_torch.typing import Objective, Weights
 

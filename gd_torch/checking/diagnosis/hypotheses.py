@@ -14,21 +14,6 @@ Seeds = dict[int, Tensor]
 
 
 @dataclass(frozen=True)
-class Cause:
-    """A named mistake.
-
-    Attributes:
-        kind: one of the names listed in :func:`gd_torch.check_partials`.
-        message: one line for people.
-        evidence: what was done to reproduce the hand's numbers, and how closely it does.
-    """
-
-    kind: str
-    message: str
-    evidence: str
-
-
-@dataclass(frozen=True)
 class Hypothesis:
     """One altered rule: what the true pass sends is removed, what the mistake sends is added.
 

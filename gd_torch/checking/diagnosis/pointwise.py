@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gd_torch.checking.formulas import formulas, other_functions
-from gd_torch.checking.hypotheses import Hypothesis, Seeds
+from gd_torch.checking.diagnosis.formulas import formulas, other_functions
+from gd_torch.checking.diagnosis.hypotheses import Hypothesis, Seeds
 from gd_torch.checking.replay import Replay
 from gd_torch.checking.trace import Node
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from gd_torch.checking.hypotheses import Group, Hypothesis, Scaling, Seeds
-from gd_torch.checking.pointwise import Segment, factors, segments
-from gd_torch.checking.products import pool, table
+from gd_torch.checking.diagnosis.hypotheses import Group, Hypothesis, Scaling, Seeds
+from gd_torch.checking.diagnosis.pointwise import Segment, factors, segments
+from gd_torch.checking.diagnosis.products import pool, table
 from gd_torch.checking.replay import Edge, Replay, Rule
 from gd_torch.checking.trace import Node
 

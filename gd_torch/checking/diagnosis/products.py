@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from gd_torch.checking.hypotheses import Hypothesis, Seeds
-from gd_torch.checking.linear_algebra import Row, linear_algebra_rows
+from gd_torch.checking.diagnosis.hypotheses import Hypothesis, Seeds
+from gd_torch.checking.diagnosis.linear_algebra import Row, linear_algebra_rows
 from gd_torch.checking.replay import Edge, Replay, Rule, fit
 from gd_torch.checking.trace import Node
 

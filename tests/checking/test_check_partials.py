@@ -101,7 +101,7 @@ def _saved_then_edited(w):
         lambda w: torch.nn.functional.dropout(w, 0.5).pow(2).sum(),
         lambda w: w.mul_(2).sum(),
         _saved_then_edited,
-        lambda w: 1 / 0,
+        lambda _w: 1 / 0,
         lambda w: torch.log(-w.abs()).sum(),
     ],
     ids=["detach", "item", "dropout", "edits its argument", "edits what autograd saved",
@@ -131,7 +131,7 @@ def test_random_numbers_that_the_objective_seeds_itself_are_no_fault():
 
     torch.manual_seed(3)
     drawn = torch.randn(3, dtype=W.dtype)
-    assert verdict(seeded, lambda w: drawn.clone(), W).verdict == "ok"
+    assert verdict(seeded, lambda _w: drawn.clone(), W).verdict == "ok"
 
 
 def _edits_its_own(w):
@@ -154,12 +154,12 @@ def test_in_place_edit_of_a_value_of_its_own_is_replayed():
         (lambda w: 2 * w[None], "shape"),
         (lambda w: square(w), "shape"),
         (lambda w: (2 * w).float(), "dtype"),
-        (lambda w: torch.ones(3, device="meta"), "meta"),
+        (lambda _w: torch.ones(3, device="meta"), "meta"),
         (lambda w: w * math.nan, "NaN"),
-        (lambda w: None, "NoneType"),
+        (lambda _w: None, "NoneType"),
         (lambda w: (w, w), "got 2"),
         (lambda w: {"w": w}, "dict"),
-        (lambda w: 1 / 0, "ZeroDivisionError"),
+        (lambda _w: 1 / 0, "ZeroDivisionError"),
     ],
 )
 def test_odd_returns(given, note):

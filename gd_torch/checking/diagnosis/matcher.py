@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from gd_torch.checking.diagnosis.hypotheses import Group, Hypothesis, Seeds
+from gd_torch.checking.diagnosis.numeric_patterns import Found
 from gd_torch.checking.evidence import Evidence, all_same, ratio, simple
-from gd_torch.checking.hypotheses import Group, Hypothesis, Seeds
-from gd_torch.checking.numbers import Found
 from gd_torch.checking.replay import Replay
 
 _DIRECTIONS = 3

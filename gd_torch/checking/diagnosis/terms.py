@@ -8,12 +8,12 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from gd_torch.checking.diagnosis.factors import scalings, solve_split, splits
+from gd_torch.checking.diagnosis.hypotheses import Scaling, Seeds
+from gd_torch.checking.diagnosis.matcher import Matcher
+from gd_torch.checking.diagnosis.numeric_patterns import Found
+from gd_torch.checking.diagnosis.products import pool
 from gd_torch.checking.evidence import all_same, average, plain, simple
-from gd_torch.checking.hypotheses import Scaling, Seeds
-from gd_torch.checking.matching import Matcher
-from gd_torch.checking.numbers import Found
-from gd_torch.checking.products import pool
-from gd_torch.checking.structure import scalings, solve_split, splits
 
 
 class Paths:

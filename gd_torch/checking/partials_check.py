@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gd_torch.checking.hand import Hand, ask
-from gd_torch.checking.judge import Case, judge
+from gd_torch.checking.derivation import Hand, ask
 from gd_torch.checking.points import copies, moved_points, point_at
 from gd_torch.checking.report import PartialsReport, Result
+from gd_torch.checking.verdict import Case, judge
 from gd_torch.typing import Objective, Weights
 from gd_torch.validation import Number, as_weights, check_integer, check_number, check_scalar
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gd_torch.checking.diagnosis.factors import extra_factors, groups
+from gd_torch.checking.diagnosis.matcher import Matcher, tested
+from gd_torch.checking.diagnosis.numeric_patterns import Found, from_numbers
+from gd_torch.checking.diagnosis.pointwise import pointwise_hypotheses
+from gd_torch.checking.diagnosis.products import product_hypotheses
+from gd_torch.checking.diagnosis.terms import Paths, from_splits
 from gd_torch.checking.evidence import Evidence, sizes
-from gd_torch.checking.hypotheses import Cause
-from gd_torch.checking.matching import Matcher, tested
-from gd_torch.checking.numbers import Found, from_numbers
-from gd_torch.checking.paths import Paths, from_splits
-from gd_torch.checking.pointwise import pointwise_hypotheses
-from gd_torch.checking.products import product_hypotheses
-from gd_torch.checking.structure import extra_factors, groups
+from gd_torch.checking.report import Cause
 
 _LEAST = 3  # points that must agree before a cause is named
 _REACH = 2.4  # how much less specific than the best a cause may be and still be listed

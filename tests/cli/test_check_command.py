@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "check_partials.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "check_partials.py"
 
 
 def run(*args):

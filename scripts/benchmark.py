@@ -1,4 +1,4 @@
-"""Measure gd_torch against its baselines, in one process, candidate after candidate."""
+"""Time gd_torch against its baselines."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from gd_torch.cli.app import prepare_process, run_parsed
 from gd_torch.cli.argument_types import figure_file, whole
 from gd_torch.cli.parser import Parser, UsageError, add_output
 from gd_torch.cli.result_files import write_json
+from gd_torch.text_table import format_table
 
 if TYPE_CHECKING:
     from benchmarks.comparisons import Comparison
 
 DESCRIPTION = """\
 Time the steps of a descent against baselines: torch.optim, NumPy by hand, JAX with optax and C by
-hand. All solve the same problem in turns; the table shows medians, their spread and the median of
-the ratios turn by turn. Times are processor time, user and system, so that other programs disturb
-little. A candidate's time per step is the difference between a long and a short run, so that setup
-and compiling do not count; in the groups "whole" and "auto" it is all of a process with its
-children, the compiler among them, in "map" and for many curves all of the work, in "ranks" the time
-of the clock. All groups take about an hour, most of them for processes."""
+hand. All programs solve the same problem, one after the other, and repeat this; the table shows
+median times, the median of the ratios of each repetition, and their range. Times are processor
+times, user and system, which other programs affect little. The time per step is the difference
+between a long and a short run, without setup and compiling. In the groups "whole" and "auto" it is
+the time of a whole process and its children, such as the compiler; in "map" and for many curves the
+time of the whole work; in "torchrun" wall-clock time. All groups together take about an hour, most
+of it in the groups "whole" and "auto"."""
 
 EXAMPLES = """\
   pip install -c constraints.txt '.[bench]'
@@ -36,8 +38,8 @@ EXAMPLES = """\
   {command} --only growth --figure growth.svg"""
 
 GROUPS = (
-    "single", "logistic", "record", "lockstep", "curve", "map", "grid", "growth", "whole", "auto",
-    "ranks",
+    "single", "logistic", "record", "batch", "curve", "map", "grid", "growth", "whole", "auto",
+    "torchrun",
 )  # fmt: skip
 
 
@@ -50,18 +52,39 @@ def build_parser(prog: str) -> Parser:
         type=whole(1, 1000),
         default=5,
         metavar="N",
-        help="turns of all candidates (default: %(default)s)",
+        help="repetitions of every program (default: %(default)s)",
     )
     parser.add_argument(
-        "--figure", type=figure_file, metavar="FILE", help="growth as .svg, .png or .pdf"
+        "--figure",
+        type=figure_file,
+        metavar="FILE",
+        help="figure of the group growth: .svg, .png or .pdf",
     )
     add_output(parser)
     return parser
 
 
 def main(arguments: argparse.Namespace, _parser: Parser) -> int:
-    """Time every comparison, show the table, write it."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait take no time
+    """Time every comparison, print the table and write the results."""
+    if arguments.figure and "growth" not in arguments.only:
+        raise UsageError("argument --figure: needs the group growth in --only")
+    rows = measure(arguments)
+    machine = versions()
+    print("\n".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
+    output.print_report(markdown_table(rows))
+    if arguments.json:
+        write_json(arguments.json, {"machine": machine, "rows": rows})
+    if arguments.figure:
+        from benchmarks.drawing import growth
+        from gd_torch.plots import save
+
+        save(growth([row for row in rows if row["size"]]), arguments.figure)
+    return 0
+
+
+def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of all comparisons of the groups in ``--only``."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads use no processor time
     import torch
 
     try:
@@ -73,8 +96,6 @@ def main(arguments: argparse.Namespace, _parser: Parser) -> int:
 
     from benchmarks.groups import COMPARISONS
 
-    if arguments.figure and "growth" not in arguments.only:
-        raise UsageError("--figure shows the group growth, which --only leaves out")
     chosen = [comparison for group in arguments.only for comparison in COMPARISONS[group]()]
     silent = True if arguments.quiet else None
     rows: list[dict[str, Any]] = []
@@ -82,44 +103,34 @@ def main(arguments: argparse.Namespace, _parser: Parser) -> int:
         for comparison in chosen:
             bar.set_description(comparison.title)
             torch.set_num_threads(comparison.threads)
-            rows += timed(comparison, arguments.repeats, bar.update)
-    machine = versions()
-    print("\n".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
-    output.print_report(table(rows))
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine, "rows": rows})
-    if arguments.figure:
-        from benchmarks.drawing import growth
-        from gd_torch.plots import save
-
-        save(growth([row for row in rows if row["size"]]), arguments.figure)
-    return 0
+            rows += time_comparison(comparison, arguments.repeats, bar.update)
+    return rows
 
 
-def timed(
+def time_comparison(
     comparison: Comparison, repeats: int, progress: Callable[[int], object]
 ) -> list[dict[str, Any]]:
-    """One row per baseline: medians in microseconds, and the median ratio turn by turn."""
-    candidates = [comparison.ours, *comparison.baselines]
-    for candidate in candidates if comparison.warm else ():  # compile, for both lengths
-        candidate.seconds_a_step()
-    turns = []
+    """One row per baseline: median times in microseconds, and the median of the ratios."""
+    programs = [comparison.candidate, *comparison.baselines]
+    for program in programs if comparison.warm else ():  # compile, for both lengths
+        program.seconds_per_step()
+    repetitions = []
     for _ in range(repeats):
-        turns.append([candidate.seconds_a_step() * 1e6 for candidate in candidates])
+        repetitions.append([program.seconds_per_step() * 1e6 for program in programs])
         progress(1)
-    ours, *others = zip(*turns, strict=True)
+    candidate_times, *baseline_times = zip(*repetitions, strict=True)
     rows = []
-    for baseline, theirs in zip(comparison.baselines, others, strict=True):
-        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    for baseline, times in zip(comparison.baselines, baseline_times, strict=True):
+        ratios = [slow / fast for fast, slow in zip(candidate_times, times, strict=True)]
         rows.append(
             {
                 "name": comparison.title,
-                "ours": comparison.ours.name,
-                "ours_us": statistics.median(ours),
-                "ours_range_us": [min(ours), max(ours)],
+                "candidate": comparison.candidate.name,
+                "candidate_us": statistics.median(candidate_times),
+                "candidate_range_us": [min(candidate_times), max(candidate_times)],
                 "baseline": baseline.name,
-                "baseline_us": statistics.median(theirs),
-                "baseline_range_us": [min(theirs), max(theirs)],
+                "baseline_us": statistics.median(times),
+                "baseline_range_us": [min(times), max(times)],
                 "ratio": statistics.median(ratios),
                 "ratio_range": [min(ratios), max(ratios)],
                 "threads": comparison.threads,
@@ -131,7 +142,7 @@ def timed(
 
 
 def versions() -> dict[str, str]:
-    """What the figures depend on."""
+    """The machine and the versions that the times depend on."""
     import jax
     import numpy
     import optax
@@ -150,7 +161,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor's own name, where the system tells."""
+    """The name of the processor, or its architecture if the name is unknown."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line.split(":")[1].strip() for line in lines if "model name" in line)
@@ -158,28 +169,30 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def shown(microseconds: float, whole: bool) -> str:
-    """A whole process in seconds, a step in microseconds."""
+def format_time(microseconds: float, whole: bool) -> str:
+    """The time of the whole work in seconds, that of a step in microseconds."""
     return f"{microseconds / 1e6:.2f} s" if whole else f"{microseconds:.3g} us"
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
-    head = ("what", "ours", "time", "baseline", "time", "baseline / ours", "range")
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a Markdown table with aligned columns."""
+    head = ("problem", "candidate", "time", "baseline", "time", "baseline / candidate", "range")
     cells = [
         (
             row["name"],
-            row["ours"],
-            shown(row["ours_us"], row["whole"]),
+            row["candidate"],
+            format_time(row["candidate_us"], row["whole"]),
             row["baseline"],
-            shown(row["baseline_us"], row["whole"]),
+            format_time(row["baseline_us"], row["whole"]),
             f"{row['ratio']:.3g}",
             f"{row['ratio_range'][0]:.3g} to {row['ratio_range'][1]:.3g}",
         )
         for row in rows
     ]
-    lines = [head, tuple("---" for _ in head), *cells]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines = format_table(
+        [head, ["---"] * len(head), *cells], align="<", indent="| ", separator=" | "
+    )
+    return "\n".join(f"{line} |" for line in lines)
 
 
 if __name__ == "__main__":

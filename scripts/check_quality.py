@@ -1,4 +1,4 @@
-"""How well check_partials names mistakes, by kind, and what gradcheck lets through beside it."""
+"""Measure how often check_partials names the right mistake, and how often gradcheck sees none."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from pathlib import Path
 from gd_torch.cli.app import prepare_process, run_parsed
 from gd_torch.cli.argument_types import whole
 from gd_torch.cli.parser import Parser
+from gd_torch.text_table import format_table
 
 DESCRIPTION = """\
-Check every wrong derivation of tests/derivations. A kind is right when it is ranked first, wrong
-when causes are named and the true one is not among them. torch.autograd.gradcheck sees the same
-partials in a torch.autograd.Function, at three scales of the objective."""
+Check every wrong derivation of tests/derivations and count the verdicts for each kind of mistake:
+"caught": some partial is wrong; "argument": exactly the wrong partials are named; "kind": the true
+kind of mistake is named first; "wrong": only other kinds are named; "unknown": none is named.
+"gradcheck": torch.autograd.gradcheck accepts the same partials, in a torch.autograd.Function, with
+the objective multiplied by 1, 1e-4 and 1e-6."""
 
 EXAMPLES = "  {command} --seeds 1"
 
 SCALES = (1.0, 1e-4, 1e-6)
-HEADS = ("cases", "caught", "argument", "kind", "wrong", "unknown")
+COLUMNS = ("cases", "caught", "argument", "kind", "wrong", "unknown")
 
 
 def build_parser(prog: str) -> Parser:
@@ -31,69 +34,77 @@ def build_parser(prog: str) -> Parser:
         type=whole(1, 1000),
         default=3,
         metavar="N",
-        help="seeds 0, 1, ... (default: 3)",
+        help="use the seeds 0 to N - 1 (default: 3)",
     )
     return parser
 
 
 def main(arguments: argparse.Namespace, _parser: Parser) -> int:
-    """Measure, and print the table."""
+    """Count the verdicts and print the table."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import torch
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    rows, alarms, right = measure(arguments.seeds)
-    print(
-        "kind".ljust(28)
-        + "".join(h.rjust(9) for h in HEADS)
-        + "   gradcheck passes at 1, 1e-4, 1e-6"
-    )
-    total: Counter[str] = Counter()
-    for kind in sorted(rows):
-        print(line(kind, rows[kind]))
-        total += rows[kind]
-    print(line("all", total))
-    print(f"{right} correct derivations, {alarms} false alarms")
+    counts, false_alarms, correct = measure(arguments.seeds)
+    columns = [*COLUMNS, *map(gradcheck_column, SCALES)]
+    total: Counter[str] = sum(counts.values(), Counter())
+    body = [
+        [kind, *(str(row[column]) for column in columns)]
+        for kind, row in [*sorted(counts.items()), ("all", total)]
+    ]
+    print("\n".join(format_table([["kind", *columns], *body], align="<>")))
+    print(f"{correct} correct derivations, {false_alarms} false alarms")
     return 0
 
 
 def measure(seeds: int) -> tuple[dict[str, Counter[str]], int, int]:
-    """Counts by true kind, false alarms, and how many correct derivations there were."""
+    """Counts for each kind of mistake, false alarms, and the number of correct derivations."""
     from gd_torch import check_partials
     from tests.derivations import FAMILIES
 
-    rows: dict[str, Counter[str]] = {}
-    alarms = right = 0
+    counts: dict[str, Counter[str]] = {}
+    false_alarms = correct = 0
     for seed in range(seeds):
         for make in FAMILIES.values():
-            e = make(seed)
-            right += 1
-            alarms += not check_partials(e.objective, e.hand, e.at, seed=seed).ok
-            for w in e.wrong:
-                report = check_partials(e.objective, w.hand, e.at, seed=seed)
-                rows.setdefault(w.kinds[0], Counter()).update(judged(report, w))
-                rows[w.kinds[0]].update(
-                    f"{scale:g}" for scale in SCALES if passes_gradcheck(e, w.hand, scale)
+            example = make(seed)
+            objective, at = example.objective, example.at
+            correct += 1
+            false_alarms += not check_partials(objective, example.hand, at, seed=seed).ok
+            for wrong in example.wrong:
+                report = check_partials(objective, wrong.hand, at, seed=seed)
+                row = counts.setdefault(wrong.kinds[0], Counter())
+                row.update(matching_columns(report, wrong))
+                row.update(
+                    gradcheck_column(scale)
+                    for scale in SCALES
+                    if passes_gradcheck(example, wrong.hand, scale)
                 )
-    return rows, alarms, right
+    return counts, false_alarms, correct
 
 
-def judged(report, wrong) -> list[str]:
-    """Which columns a wrong derivation counts in."""
+def matching_columns(report, wrong) -> list[str]:
+    """The columns in which a wrong derivation is counted."""
     found = tuple(i for i, r in enumerate(report.results) if r.verdict == "wrong")
-    kinds = [c.kind for i in found for c in report.results[i].causes]
-    tags = ["cases"]
-    tags += ["caught"] * bool(found)
-    tags += ["argument"] * (found == wrong.arguments)
-    tags += ["kind"] * (kinds[:1] != [] and kinds[0] in wrong.kinds)
-    tags += ["wrong"] * (bool(kinds) and not set(kinds) & set(wrong.kinds))
-    tags += ["unknown"] * (not kinds)
-    return tags
+    kinds = [cause.kind for i in found for cause in report.results[i].causes]
+    matches = {
+        "cases": True,
+        "caught": bool(found),
+        "argument": found == wrong.arguments,
+        "kind": bool(kinds) and kinds[0] in wrong.kinds,
+        "wrong": bool(kinds) and not set(kinds) & set(wrong.kinds),
+        "unknown": not kinds,
+    }
+    return [column for column in COLUMNS if matches[column]]
+
+
+def gradcheck_column(scale: float) -> str:
+    """The name of the column that counts what gradcheck accepts at this scale."""
+    return f"gradcheck {scale:g}"
 
 
 def passes_gradcheck(example, hand, scale: float) -> bool:
-    """Whether torch's own checker, with its defaults, accepts these partials."""
+    """Whether torch.autograd.gradcheck with its default settings accepts these partials."""
     import torch
 
     class Scaled(torch.autograd.Function):
@@ -111,11 +122,6 @@ def passes_gradcheck(example, hand, scale: float) -> bool:
         return torch.autograd.gradcheck(Scaled.apply, weights, raise_exception=False)
     except RuntimeError:  # a partial of another shape
         return False
-
-
-def line(kind: str, row: Counter[str]) -> str:
-    numbers = "".join(str(row[h]).rjust(9) for h in HEADS)
-    return kind.ljust(28) + numbers + "".join(str(row[f"{s:g}"]).rjust(9) for s in SCALES)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "gd_torch"
 
 MODULES = [
     "typing",
+    "text_table",
     "torch_loading",
     "validation",
     "data",

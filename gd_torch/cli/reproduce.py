@@ -17,7 +17,7 @@ from gd_torch.cli.result_files import write_json
 DESCRIPTION = """\
 Walk through the tutorial on gradient descent and partial derivatives: for each statement of its
 text, what is computed (rounded as the text rounds, and exact), and whether the two agree; the same
-for what follows from it, marked "ours". Then train nets with 14 and 28 weights on Fisher's iris
+for what follows from it, marked "derived". Then train nets with 14 and 28 weights on Fisher's iris
 data from many seeds, measure the claims that the text makes, and make every figure but the one that
 takes minutes."""
 

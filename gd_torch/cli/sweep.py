@@ -11,6 +11,7 @@ from gd_torch.cli.argument_types import figure_file, not_negative, positive, who
 from gd_torch.cli.device import find_device
 from gd_torch.cli.parser import Parser, add_device, add_output
 from gd_torch.cli.result_files import write_json
+from gd_torch.text_table import format_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -189,22 +190,13 @@ def row(rate: float, losses: Tensor, correct: Tensor, diverged: Tensor) -> dict[
 
 
 def report(rows: list[dict[str, Any]], seeds: int) -> str:
-    """The table that a person reads."""
-    head = (
-        "rate",
-        "lowest",
-        "25 %",
-        "median",
-        "75 %",
-        "highest",
-        "accuracy",
-        ">= 0.95",
-        "diverged",
-    )
-    lines = [f"MSE and accuracy over {seeds} seeds", "".join(name.rjust(10) for name in head)]
-    for entry in rows:
-        rate, *losses, accuracy, share, diverged = entry.values()
-        cells = [f"{rate:g}", *(f"{loss:.4f}" for loss in losses), f"{accuracy:.3f}"]
-        cells += [f"{share:.0%}", str(diverged)]
-        lines.append("".join(cell.rjust(10) for cell in cells))
-    return "\n".join(lines)
+    """The table that is printed."""
+    cells = [
+        ["rate", "lowest", "25 %", "median", "75 %", "highest", "accuracy", ">= 0.95", "diverged"]
+    ]
+    for result in rows:
+        rate, *losses, accuracy, share, diverged = result.values()
+        numbers = [*(f"{loss:.4f}" for loss in losses), f"{accuracy:.3f}", f"{share:.0%}"]
+        cells.append([f"{rate:g}", *numbers, str(diverged)])
+    lines = format_table(cells, indent="  ", minimum_width=8)
+    return "\n".join([f"MSE and accuracy over {seeds} seeds", *lines])

@@ -11,6 +11,7 @@ from gd_torch.cli.device import find_device
 from gd_torch.cli.parser import UsageError
 from gd_torch.cli.result_files import write_json
 from gd_torch.cli.sweep_run import all_parts
+from gd_torch.text_table import format_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,7 @@ WIDEST = 1e100
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Turn ``--starts`` into numbers; refuse what makes no map."""
+    """DirectionScan ``--starts`` into numbers; refuse what makes no map."""
     try:
         low, high = (number(text) for text in arguments.starts[:2])
         count = whole(1, 1_000_000)(arguments.starts[2])
@@ -90,14 +91,12 @@ def row(rate: float, outcomes: Tensor, steps: Tensor) -> dict[str, Any]:
 
 
 def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
-    """The table that a person reads."""
+    """The table that is printed."""
     low, high, count = arguments.starts
-    head = ("rate", "converged", "unfinished", "diverged", "median steps")
-    lines = [f"The curve from {count} starts between {low:g} and {high:g}, {arguments.steps} steps"]
-    lines.append("".join(name.rjust(13) for name in head))
-    for entry in rows:
-        rate, *shares, steps = entry.values()
-        cells = [f"{rate:g}", *(f"{share:.1%}" for share in shares)]
-        cells.append("-" if steps is None else str(steps))
-        lines.append("".join(cell.rjust(13) for cell in cells))
-    return "\n".join(lines)
+    title = f"The curve from {count} starts between {low:g} and {high:g}, {arguments.steps} steps"
+    cells = [["rate", "converged", "unfinished", "diverged", "median steps"]]
+    for result in rows:
+        rate, *shares, steps = result.values()
+        median = "-" if steps is None else str(steps)
+        cells.append([f"{rate:g}", *(f"{share:.1%}" for share in shares), median])
+    return "\n".join([title, *format_table(cells, indent=" ", separator=" ", minimum_width=12)])

@@ -1,4 +1,4 @@
-"""What train.py tells at its end."""
+"""The results of a training run, as data for JSON and as text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from gd_torch.cli import output
+from gd_torch.text_table import format_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def summary(table: Table, run: Descent, arguments: argparse.Namespace, rows: int) -> dict[str, Any]:
-    """Every result, ready for JSON."""
+    """Every result of the run as data for JSON; ``rows`` counts those of all processes."""
     from gd_torch.descent.distributed import all_reduce_sum
     from gd_torch.objectives.network import confusion_matrix, predict
 
@@ -44,7 +45,7 @@ def summary(table: Table, run: Descent, arguments: argparse.Namespace, rows: int
 
 
 def report(table: Table, run: Descent, result: dict[str, Any]) -> str:
-    """What a person reads at the end."""
+    """The results as the text that is printed."""
     widths = (table.X.shape[1], result["hidden"], len(table.classes))
     data = output.printable(result["data"])
     scaled = "standardised" if result["standardise"] else "as they are"
@@ -68,20 +69,14 @@ def report(table: Table, run: Descent, result: dict[str, Any]) -> str:
 
 def confusion_lines(classes: tuple[str, ...], counts: list[list[int]]) -> list[str]:
     """The confusion matrix with its class names."""
-    widest = max(len(name) for name in classes)
-    head = " " * (widest + 2) + "  ".join(name.rjust(5) for name in classes)
-    body = [
-        f"  {name.ljust(widest)}"
-        + "  ".join(str(n).rjust(max(5, len(c))) for n, c in zip(row, classes, strict=True))
-        for name, row in zip(classes, counts, strict=True)
-    ]
-    return [head, *body]
+    body = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
+    return format_table([["", *classes], *body], align="<>", indent="  ", minimum_width=5)
 
 
-def matrix_lines(W: Tensor, most: int = 12) -> list[str]:
-    """The rows of a matrix; of a large one the first rows and columns."""
-    rows = [
-        "  " + " ".join(f"{entry:10.4g}" for entry in row) + (" ..." if W.shape[1] > most else "")
-        for row in W[:most, :most].tolist()
-    ]
-    return [*rows, f"  ... {len(W) - most} more rows"] if len(W) > most else rows
+def matrix_lines(W: Tensor, limit: int = 12) -> list[str]:
+    """The entries of a matrix; of a large one the first ``limit`` rows and columns."""
+    cells = [[f"{entry:.4g}" for entry in row] for row in W[:limit, :limit].tolist()]
+    lines = format_table(cells, indent="  ", separator=" ", minimum_width=10)
+    if W.shape[1] > limit:
+        lines = [f"{line} ..." for line in lines]
+    return [*lines, f"  ... {len(W) - limit} more rows"] if len(W) > limit else lines

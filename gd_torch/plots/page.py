@@ -32,7 +32,7 @@ def plotly_js() -> str:
     return str(get_plotlyjs())
 
 
-def page(
+def build_page(
     *,
     title: str,
     summary: str,
@@ -64,7 +64,7 @@ def page(
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Plain text cells as an HTML table."""
 
     def row(cells: Sequence[str], tag: str) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 from gd_torch.plots import style
 
 
-class Trained(NamedTuple):
+class LossGrid(NamedTuple):
     """Final losses over two learning rates.
 
     Attributes:
@@ -38,8 +38,8 @@ STUCK = LinearSegmentedColormap.from_list("stuck", ["#F29A4A", "#FFF6EA"])
 
 @style.styled
 def trainability_map(
-    whole: Trained,
-    zoom: Trained,
+    whole: LossGrid,
+    zoom: LossGrid,
     stuck: float,
     *,
     title: str = "Where a net learns, by the learning rates of its two matrices",
@@ -80,7 +80,7 @@ def trainability_map(
 LOOKS = (LEARNT, STUCK)
 
 
-def _draw(axes: Axes, part: Trained, stuck: float, scales: tuple[LogNorm, Normalize]) -> None:
+def _draw(axes: Axes, part: LossGrid, stuck: float, scales: tuple[LogNorm, Normalize]) -> None:
     """One panel: the runs that learnt in one scale, the others in the other."""
     learnt = part.losses < stuck
     for shown, scale, look in zip((learnt, ~learnt), scales, LOOKS, strict=True):
@@ -94,13 +94,13 @@ def _draw(axes: Axes, part: Trained, stuck: float, scales: tuple[LogNorm, Normal
     axes.set(xlabel="learning rate of W₁", ylabel="learning rate of W₂")
 
 
-def _corner(part: Trained) -> tuple[tuple[float, float], tuple[float, float]]:
+def _corner(part: LossGrid) -> tuple[tuple[float, float], tuple[float, float]]:
     """The lower left corner of a map, its width and its height."""
     x, y = float(part.first[0]), float(part.second[0])
     return (x, y), (float(part.first[-1]) - x, float(part.second[-1]) - y)
 
 
-def _zoom_ticks(axes: Axes, part: Trained) -> None:
+def _zoom_ticks(axes: Axes, part: LossGrid) -> None:
     """Plain numbers: a window may hold no power of ten."""
     for axis, rates in ((axes.xaxis, part.first), (axes.yaxis, part.second)):
         axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
@@ -109,7 +109,7 @@ def _zoom_ticks(axes: Axes, part: Trained) -> None:
         axis.set_view_interval(float(rates[0]), float(rates[-1]), ignore=True)
 
 
-def _counted(part: Trained, stuck: float) -> str:
+def _counted(part: LossGrid, stuck: float) -> str:
     """How many runs there are and how many of them learnt."""
     share = 100 * float((part.losses < stuck).double().mean())
     return f"{style.whole(part.losses.numel())} runs, {share:.0f} % learnt"

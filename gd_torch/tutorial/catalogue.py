@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
+class FigureSpec(NamedTuple):
     """One figure.
 
     Attributes:
@@ -22,112 +22,112 @@ class Entry(NamedTuple):
 
 
 FIGURES = (
-    Entry(
+    FigureSpec(
         "01_brute_force", "svg", False,
         "Brute force tries every point of a grid. More decimals end lower, yet still beside the "
         "minimum, and every further weight multiplies the cost by the number of values tried.",
         "Four enlarged pieces of the curve with grid points of 1 to 4 decimals, and below them a "
         "straight line on a log scale from 100 evaluations for one weight to 1e56 for 28.",
     ),
-    Entry(
+    FigureSpec(
         "02_tangent", "svg", False,
         "The slope where the descent starts: its sign says which way is down, its size how steep.",
         "The curve with its minimum near 0.75 and the tangent of slope 25.66 at w = 1.9.",
     ),
-    Entry(
+    FigureSpec(
         "03_overshoot", "svg", False,
         "Learning rate 1 moves by the whole slope: the weight jumps to the other side, further "
         "each time, until the loss overflows. Both axes are logarithmic away from 0.",
         "Arrows on the curve from 1.9 to -23.8 to 7.57 million, and the weight after each of four "
         "steps, of alternating sign and up to 9.6e171.",
     ),
-    Entry(
+    FigureSpec(
         "04_first_steps", "svg", False,
         "The first two steps with learning rate 0.01, as noted by hand, rounded at every step, and "
         "exact.",
         "Tangents at 1.9, 1.64 and 1.52 on the curve with arrows of length alpha times slope, and "
         "a table of rounded and exact weights and slopes.",
     ),
-    Entry(
+    FigureSpec(
         "05_descent", "gif", True,
         "A whole descent: the steps shrink as the slope does, although the learning rate stays. "
         "The page has a slider for the step and one for the learning rate.",
         "A point moves down the curve towards the minimum, while a second plot shows the length of "
         "each step falling on a log scale.",
     ),
-    Entry(
+    FigureSpec(
         "06_learning_rates", "svg", False,
         "Four learning rates from the same start, on the same axes.",
         "Four columns. Learning rates 0.001, 0.01 and 0.1 reach the minimum in 6915, 682 and 74 "
         "steps; 0.5 leaves the picture with its first step.",
     ),
-    Entry(
+    FigureSpec(
         "07_learning_rate_map", "png", False,
         "How 1 048 576 runs end, by start and learning rate: the steps until they converge, too "
         "slow, bouncing for ever, or diverged.",
         "A map over starts from -3 to 3 and learning rates from 0.001 to 3: a hill of converging "
         "runs, grey below it, vermilion above, and a hatched strip of bouncing runs on its top.",
     ),
-    Entry(
+    FigureSpec(
         "08_surface", "png", True,
         "Two weights: a surface. Each partial is the slope along one axis, the other weight held "
         "constant. The page can be rotated.",
         "A bowl with the point (-8, 7) near its rim and two tangents there, of slope -32 along w1 "
         "and 14 along w2.",
     ),
-    Entry(
+    FigureSpec(
         "09_paths", "png", True,
         "The descent from (-8, 7), and one step of both weights, of w1 only and of w2 only. On the "
         "page each path can be switched off and on.",
         "Four paths in a bowl: the descent bends towards the minimum; the wide joint step lies "
         "under its first step; the steps of one weight end higher.",
     ),
-    Entry(
+    FigureSpec(
         "10_paths_from_above", "svg", False,
         "The same four paths from above, at equal scale: the joint step is the vector sum of the "
         "two single ones.",
         "Elliptic contours with four paths from (-8, 7). The values after one step are 77.44 for "
         "both weights, 95.08 for w1 only and 159.36 for w2 only.",
     ),
-    Entry(
+    FigureSpec(
         "11_one_at_a_time", "svg", False,
         "Updating one weight at a time against both at once, per gradient evaluation.",
         "A staircase beside a bent path from above, and the values of both against gradient "
         "evaluations on a log scale: both at once falls twice as fast.",
     ),
-    Entry(
+    FigureSpec(
         "12_directions", "svg", False,
         "The loss after a step of one length in all directions. The gradient is the steepest "
         "direction at the point; for a step of some length another one ends lower.",
         "Loss against direction with its lowest point beside the negative gradient, and for four "
         "step lengths how far off the best direction is.",
     ),
-    Entry(
+    FigureSpec(
         "13_convergence", "svg", False,
         "200 seeds of each net, learning rate 1, 3000 steps on the iris data in centimetres.",
         "Loss against steps on log scales for 14 and for 28 weights, every seed a faint line, the "
         "median bold.",
     ),
-    Entry(
+    FigureSpec(
         "14_learning_rate_by_seed", "svg", False,
         "The 14-weight net's loss after 3000 steps, for six learning rates and ten seeds.",
         "A table of sixty losses, coloured on a log scale; columns differ as much as rows do.",
     ),
-    Entry(
+    FigureSpec(
         "15_loss_landscape", "png", False,
         "The 14-weight net's loss on the plane that fits its own path best, and beside it the true "
         "loss against the one this plane shows.",
         "A heat map with the path from its start to the valley, and two curves of loss against "
         "steps that differ at the start and at the end.",
     ),
-    Entry(
+    FigureSpec(
         "16_matrices", "svg", False,
         "Every scalar partial found alone, by autograd with the other weights held constant, and "
         "the same numbers as two matrices. The times are measured when the figure is made.",
         "Rings and dots that coincide for 14 and for 28 partials, and bars of the time of one "
         "gradient each way.",
     ),
-    Entry(
+    FigureSpec(
         "17_trainability", "png", False,
         "The 28-weight net after 1000 steps, for 65 536 pairs of learning rates of W1 and W2, and "
         "36 864 more in a window on the edge. Learnt: an MSE below 1/9, the lowest of a net "

@@ -116,7 +116,7 @@ def _alternating_steps() -> int:
 
 
 def _fastest(part: Section, two: Bowl) -> None:
-    full, tiny = two.sweeps
+    full, tiny = two.scans
     gain = full.along_gradient - full.lowest
     part.fact(
         "5",
@@ -125,7 +125,7 @@ def _fastest(part: Section, two: Bowl) -> None:
         f"{abs(tiny.off):.2f} deg (tiny step), "
         f"{abs(full.off):.2f} deg (full step, y {gain:.2f} too high)",
         abs(tiny.off) < 0.01 and abs(full.off) > 1,
-        "ours",
+        "derived",
     )
 
 

@@ -156,15 +156,15 @@ def one_at_a_time() -> Figure:
 
 def directions() -> Figure:
     """Figure 12."""
-    turns, chosen = runs.turns(), 2
-    turn = turns[chosen]
-    off = abs(float(turn.degrees[turn.best]))
+    scans, chosen = runs.direction_scans(), 2
+    scan = scans[chosen]
+    off = abs(float(scan.degrees[scan.best]))
     title = (
         "Steepest at the point is not best at a distance: for a step "
-        f"of {number(turn.length)} the best direction is {off:.0f}° off"
+        f"of {number(scan.length)} the best direction is {off:.0f}° off"
     )
     start_loss = float(bowl(*torch.tensor(BOWL.start, dtype=torch.float64)))
-    return plots.directions(turns, start_loss, chosen, title=title)
+    return plots.directions(scans, start_loss, chosen, title=title)
 
 
 def convergence() -> Figure:
@@ -216,7 +216,7 @@ def trainability() -> Figure:
     """Figure 17."""
     whole, zoom = trainability_data.trainability()
     title = "Where a net learns ends in a cloud of single runs; enlarged, it is a cloud still"
-    return plots.trainability_map(whole, zoom, trainability_data.stuck_from(), title=title)
+    return plots.trainability_map(whole, zoom, trainability_data.learnt_threshold(), title=title)
 
 
 DRAWINGS: dict[str, Callable[[], Figure | Iterator[Figure]]] = {

@@ -26,7 +26,7 @@ from gd_torch import (
     partials,
 )
 from gd_torch.grid_search import GridResult
-from gd_torch.plots import Comparison, Evaluated, Turn
+from gd_torch.plots import Comparison, CostedPath, DirectionScan
 from gd_torch.tutorial.outcomes import classify_runs
 from gd_torch.typing import Objective, Weights
 
@@ -100,26 +100,26 @@ def bowl_runs() -> dict[str, Descent]:
     return {"descent": whole} | paths
 
 
-def one_weight_at_a_time(gradients: int = 24) -> Evaluated:
+def one_weight_at_a_time(gradients: int = 24) -> CostedPath:
     """Alternating updates of w1 and w2 on the bowl; each one costs a gradient evaluation."""
     here = torch.tensor(BOWL.start, dtype=torch.float64)
     path = [here]
-    for turn in range(gradients):
+    for step in range(gradients):
         d = torch.stack(partials(bowl)(*here))
         here = here.clone()
-        here[turn % 2] -= BOWL_RATE * d[turn % 2]
+        here[step % 2] -= BOWL_RATE * d[step % 2]
         path.append(here)
     w1, w2 = torch.stack(path).T
-    return Evaluated((w1, w2), bowl(w1, w2), torch.arange(gradients + 1))
+    return CostedPath((w1, w2), bowl(w1, w2), torch.arange(gradients + 1))
 
 
-def all_at_once(gradients: int = 24) -> Evaluated:
+def all_at_once(gradients: int = 24) -> CostedPath:
     """Simultaneous updates of both weights; a step costs one gradient evaluation."""
     run = descend(bowl, BOWL.start, learning_rate=BOWL_RATE, steps=gradients)
-    return Evaluated((run.path[0], run.path[1]), run.losses, run.recorded_steps)
+    return CostedPath((run.path[0], run.path[1]), run.losses, run.recorded_steps)
 
 
-def turns(rates: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)) -> list[Turn]:
+def direction_scans(rates: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)) -> list[DirectionScan]:
     """Steps from the bowl's start in all 360 degrees, as long as a step of each learning rate."""
     start = torch.tensor(BOWL.start, dtype=torch.float64)
     down = -torch.stack(partials(bowl)(*start))
@@ -129,7 +129,7 @@ def turns(rates: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)) -> list[Turn]:
     for rate in rates:
         length = rate * float(down.norm())
         w1, w2 = start[0] + length * angle.cos(), start[1] + length * angle.sin()
-        found.append(Turn(length, degrees, bowl(w1, w2)))
+        found.append(DirectionScan(length, degrees, bowl(w1, w2)))
     return found
 
 

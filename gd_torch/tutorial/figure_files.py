@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from gd_torch.plots import Exhibit, gallery, save, save_animation, write
+from gd_torch.plots import GalleryItem, gallery, save, save_animation, write
 from gd_torch.tutorial import trainability_data
-from gd_torch.tutorial.catalogue import FIGURES, FORMATS, NAMES, Entry
+from gd_torch.tutorial.catalogue import FIGURES, FORMATS, NAMES, FigureSpec
 from gd_torch.tutorial.drawings import DRAWINGS, FRAME_TIMES
 from gd_torch.tutorial.pages import PAGES
 
@@ -69,7 +69,7 @@ def has_plotly() -> bool:
     return True
 
 
-def _make(entry: Entry, out: Path, format: str | None) -> list[Path]:
+def _make(entry: FigureSpec, out: Path, format: str | None) -> list[Path]:
     """One figure, and its page if it has one and plotly is installed."""
     drawn = DRAWINGS[entry.name]()
     if isinstance(drawn, Figure):
@@ -84,7 +84,7 @@ def _make(entry: Entry, out: Path, format: str | None) -> list[Path]:
 
 def write_gallery(out: Path, written: Sequence[Path]) -> Path:
     """``index.html`` with every figure that is in the folder."""
-    exhibits = []
+    items = []
     for entry in FIGURES:
         suffixes = dict.fromkeys((entry.suffix, *FORMATS))
         images = [out / f"{entry.name}.{suffix}" for suffix in suffixes]
@@ -93,5 +93,5 @@ def write_gallery(out: Path, written: Sequence[Path]) -> Path:
         if images and images[0].suffix != ".pdf":
             command = f"python scripts/make_figures.py --only {entry.name}"
             shown = page if page and (out / page).exists() else None
-            exhibits.append(Exhibit(images[0].name, shown, entry.caption, entry.alt, command))
-    return write(out / "index.html", gallery(exhibits).encode())
+            items.append(GalleryItem(images[0].name, shown, entry.caption, entry.alt, command))
+    return write(out / "index.html", gallery(items).encode())

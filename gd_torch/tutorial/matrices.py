@@ -141,7 +141,9 @@ def section(computed: Matrices) -> Section:
     part = Section("3. Fourteen and twenty-eight weights: MSE(W1, W2) of a net on iris")
     _counts(part)
     for name, error in computed.errors.items():
-        part.fact("C2", f"autograd = closed form: {name}", "equal", error, error <= 1e-12, "ours")
+        part.fact(
+            "C2", f"autograd = closed form: {name}", "equal", error, error <= 1e-12, "derived"
+        )
     _training(part, computed.spreads)
     return part
 

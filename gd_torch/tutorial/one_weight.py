@@ -62,8 +62,8 @@ def _brute_force(part: Section, grids: dict[int, GridResult]) -> None:
     minimiser = CURVE.minimiser[0]
     found = {d: (low.weights[0].item(), low.value.item()) for d, low in grids.items()}
     part.number("A2", "lowest w on a grid of 2 decimals", "0.75", found[2][0])
-    part.number("A3", "lowest w on a grid of 3 decimals", "0.755", found[3][0], "ours")
-    part.number("A3", "lowest w on a grid of 4 decimals", "0.7549", found[4][0], "ours")
+    part.number("A3", "lowest w on a grid of 3 decimals", "0.755", found[3][0], "derived")
+    part.number("A3", "lowest w on a grid of 4 decimals", "0.7549", found[4][0], "derived")
     values = [y for _, y in found.values()]
     lower = all(a > b for a, b in itertools.pairwise(values))
     part.fact("A3", "more decimals find a lower y", "lower every time", values[-1], lower)
@@ -80,7 +80,7 @@ def _brute_force(part: Section, grids: dict[int, GridResult]) -> None:
         cost = search_cost(lambda *w: torch.stack(w).square().sum(), *[axis] * weights)
         what = f"evaluations: 100 values for each of {weights} weights"
         same = cost.evaluations == 10**power
-        source: Source = "text" if weights == 14 else "ours"
+        source: Source = "text" if weights == 14 else "derived"
         part.fact("A4", what, f"100^{weights}", f"{float(cost.evaluations):.0e}", same, source)
 
 
@@ -154,4 +154,6 @@ def _approximation(part: Section, run: Descent) -> None:
     part.fact("A10", "distance to w* at the end", "an approximation", error, 0 < error < TOLERANCE)
     plastic = CURVE.minimiser[0]
     residual = abs(math.fsum((plastic**5, plastic, -1)))
-    part.fact("A10", "closed form w* = 1/rho: slope there", "0", residual, residual < 1e-15, "ours")
+    part.fact(
+        "A10", "closed form w* = 1/rho: slope there", "0", residual, residual < 1e-15, "derived"
+    )

@@ -1,4 +1,4 @@
-"""One section of the report: checks of what the text says and what follows, tables and notes."""
+"""One section of the report: checks of statements, tables and notes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal
 
-Source = Literal["text", "ours"]
+from gd_torch.text_table import format_table
+
+Source = Literal["text", "derived"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,12 @@ class Check:
     Attributes:
         id: the row of the tutorial's table of contents, such as "A5".
         what: the quantity.
-        source: "text", or "ours" for what the text does not say: it follows from its formulas, or
-            from what we have chosen.
-        expected: what is stated.
-        exact: what was computed, in full precision.
-        rounded: the same, rounded the way the statement is, or in words.
-        agrees: whether statement and computation agree.
+        source: "text" for a statement of the tutorial's text; "derived" for one that follows from
+            the text's formulas or from a setting chosen here.
+        expected: the stated value.
+        exact: the computed value, in full precision.
+        rounded: the computed value, rounded to the decimals that are stated, or in words.
+        agrees: whether the stated and the computed value agree.
     """
 
     id: str
@@ -60,16 +62,16 @@ class Section:
         holds: bool,
         source: Source = "text",
     ) -> None:
-        """Check a statement that is no number with decimals."""
+        """Check a statement other than a number with decimals."""
         self._add(Check(id, what, source, expected, computed, short(computed), bool(holds)))
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Show a table of results."""
+        """Add a table of results."""
         self.parts.append(("table", len(self.tables)))
         self.tables.append({"title": title, "head": list(head), "rows": [list(r) for r in rows]})
 
     def note(self, sentence: str) -> None:
-        """Say something in words."""
+        """Add a paragraph of text."""
         self.parts.append(("note", sentence))
 
     def _add(self, check: Check) -> None:
@@ -77,22 +79,22 @@ class Section:
         self.checks.append(check)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything of this section, ready for JSON."""
+        """The whole section as data for JSON."""
         notes = [content for kind, content in self.parts if kind == "note"]
         checks = [asdict(check) for check in self.checks]
         return {"title": self.title, "checks": checks, "tables": self.tables, "notes": notes}
 
 
 def summary(sections: Sequence[Section]) -> str:
-    """How many statements agree, the text's and ours."""
+    """One sentence: how many statements of the text, and how many derived ones, agree."""
     checks = [check for section in sections for check in section.checks]
     found = {
         source: [check.agrees for check in checks if check.source == source]
-        for source in ("text", "ours")
+        for source in ("text", "derived")
     }
     return (
-        f"{sum(found['text'])} of {len(found['text'])} statements of the text agree, "
-        f"{sum(found['ours'])} of {len(found['ours'])} of ours."
+        f"{sum(found['text'])} of {len(found['text'])} statements of the text agree, and "
+        f"{sum(found['derived'])} of {len(found['derived'])} derived ones."
     )
 
 
@@ -103,17 +105,20 @@ def as_printed(exact: float, text: str) -> str:
 
 
 def short(value: Any) -> str:
-    """A value as people read it in a table."""
+    """A value as text, with at most ten significant digits."""
     if isinstance(value, float):
         return f"{value:.10g}" if 1e-4 <= abs(value) < 1e10 else f"{value:.3g}"
     return str(value)
 
 
 def render(section: Section, colour: bool) -> str:
-    """The section as terminal text."""
+    """The section as text for a terminal, in colour if ``colour``."""
     green, red, bold, off = ("\33[32m", "\33[31m", "\33[1m", "\33[0m") if colour else ("",) * 4
-    width = max((len(check.what) for check in section.checks), default=0)
-    said = max((len(check.expected) for check in section.checks), default=0)
+    statements = format_table(
+        [(f"{c.id:<3} {c.what}", f"{c.source}: {c.expected}") for c in section.checks],
+        align="<",
+        indent="  ",
+    )
     lines = [f"{bold}{section.title}{off}", "=" * len(section.title)]
     previous = ""
     for kind, content in section.parts:
@@ -123,22 +128,15 @@ def render(section: Section, colour: bool) -> str:
         if kind == "note":
             lines += textwrap.wrap(str(content), 96, initial_indent="  ", subsequent_indent="  ")
         elif kind == "table":
-            lines += _table(**section.tables[int(content)])
+            lines += _table_lines(**section.tables[int(content)])
         else:
             check = section.checks[int(content)]
             mark = f"{green}ok{off}" if check.agrees else f"{red}DISAGREES{off}"
             exact = "" if short(check.exact) == check.rounded else f"  ({short(check.exact)})"
-            lines.append(
-                f"  {check.id:<3} {check.what:<{width}}  {check.source}: {check.expected:<{said}}  "
-                f"{mark}  {check.rounded}{exact}"
-            )
+            lines.append(f"{statements[int(content)]}  {mark}  {check.rounded}{exact}")
     return "\n".join(lines) + "\n"
 
 
-def _table(title: str, head: list[str], rows: list[list[Any]]) -> list[str]:
+def _table_lines(title: str, head: list[str], rows: list[list[Any]]) -> list[str]:
     cells = [head, *([short(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    body = [
-        "    " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells
-    ]
-    return [f"  {title}", *body]
+    return [f"  {title}", *format_table(cells, indent="    ")]

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gd_torch import descend_many, init_weights, load_iris, network_mse
 from gd_torch.data.dataset import standardise
-from gd_torch.plots import Trained
+from gd_torch.plots import LossGrid
 from gd_torch.typing import Objective
 
 STEPS = 1000
@@ -33,7 +33,7 @@ def standardised_mse() -> Objective:
     return network_mse(standardise(X), Y)
 
 
-def stuck_from() -> float:
+def learnt_threshold() -> float:
     """1/9: the lowest MSE of a net that tells one species from the other two, and those not."""
     Y = load_iris().Y
     known = Y[:, 0] == 1
@@ -41,7 +41,7 @@ def stuck_from() -> float:
     return float(((Y[~known] - shares) ** 2).sum() / Y.numel())
 
 
-def trained(first: Tensor, second: Tensor) -> Trained:
+def train_grid(first: Tensor, second: Tensor) -> LossGrid:
     """The final MSE of the 28-weight net of seed 0 for every pair of learning rates.
 
     Args:
@@ -60,10 +60,10 @@ def trained(first: Tensor, second: Tensor) -> Trained:
             steps=STEPS,
             callback=lambda finished: bar.update(finished - bar.n),
         )
-    return Trained(first, second, runs.losses.reshape(len(second), len(first)))
+    return LossGrid(first, second, runs.losses.reshape(len(second), len(first)))
 
 
-def trainability() -> tuple[Trained, Trained]:
+def trainability() -> tuple[LossGrid, LossGrid]:
     """The whole map and the zoom into its boundary."""
 
     def rates(limits: tuple[float, float], points: int) -> Tensor:
@@ -72,8 +72,8 @@ def trainability() -> tuple[Trained, Trained]:
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)  # compiled blocks give the same bits on any number
     try:
-        whole = trained(rates(LIMITS, POINTS), rates(LIMITS, POINTS))
+        whole = train_grid(rates(LIMITS, POINTS), rates(LIMITS, POINTS))
         first, second = (rates(limits, ZOOM_POINTS) for limits in WINDOW)
-        return whole, trained(first, second)
+        return whole, train_grid(first, second)
     finally:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Part 2: the bowl, its partials, single-weight steps and the direction sweep (B1 to B8)."""
+"""Part 2: the bowl, its partials, single-weight steps and the scan of directions (B1 to B8)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALPHA = 0.1
 
 
 @dataclass(frozen=True)
-class Sweep:
+class BestDirection:
     """Steps of one length from the start in every direction.
 
     Attributes:
@@ -44,21 +44,21 @@ class Bowl:
 
     run: Descent
     single: tuple[tuple[float, float, float], ...]
-    sweeps: tuple[Sweep, Sweep]
+    scans: tuple[BestDirection, BestDirection]
 
 
 def compute() -> Bowl:
-    """The run from (-8, 7), each weight's single step, and sweeps of a full and a tiny step."""
+    """The run from (-8, 7), each weight's single step, and scans of a full and a tiny step."""
     w1, w2 = BOWL.start
     d1, d2 = (d.item() for d in partials(bowl)(w1, w2))
     run = descend(bowl, BOWL.start, learning_rate=ALPHA, steps=1000, tolerance=1e-8)
     points = ((w1 - ALPHA * d1, w2), (w1, w2 - ALPHA * d2))
     single = tuple((*point, _value(point)) for point in points)
     full = ALPHA * math.hypot(d1, d2)
-    return Bowl(run, single, (sweep(full), sweep(1e-3)))
+    return Bowl(run, single, (scan_directions(full), scan_directions(1e-3)))
 
 
-def sweep(length: float) -> Sweep:
+def scan_directions(length: float) -> BestDirection:
     """One step of ``length`` from the start in directions a hundredth of a degree apart."""
     w1, w2 = BOWL.start
     d1, d2 = (d.item() for d in partials(bowl)(w1, w2))
@@ -67,7 +67,9 @@ def sweep(length: float) -> Sweep:
     angle = (steepest + off).deg2rad()
     losses = bowl(w1 + length * angle.cos(), w2 + length * angle.sin())
     best = int(losses.argmin())
-    return Sweep(length, steepest, losses[18_000].item(), off[best].item(), losses[best].item())
+    return BestDirection(
+        length, steepest, losses[18_000].item(), off[best].item(), losses[best].item()
+    )
 
 
 def _value(point: tuple[float, float]) -> float:
@@ -80,7 +82,7 @@ def section(computed: Bowl) -> Section:
     _partials(part)
     _path(part, computed.run)
     _single_steps(part, computed)
-    _directions(part, *computed.sweeps)
+    _directions(part, *computed.scans)
     return part
 
 
@@ -90,7 +92,7 @@ def _partials(part: Section) -> None:
     moved = partials(bowl)(w1, w2 + 1)[0].item(), partials(bowl)(w1 + 1, w2)[1].item()
     held = "neither partial sees the other weight"
     part.fact("B2", "the other weight is held constant", held, "4 w1 and 2 w2", moved == (d1, d2))
-    part.number("B3", "y at (-8, 7)", "177", _value((w1, w2)), "ours")
+    part.number("B3", "y at (-8, 7)", "177", _value((w1, w2)), "derived")
     part.number("B3", "dy/dw1 there", "-32", d1)
     part.number("B3", "dy/dw2 there", "14", d2)
     part.fact(
@@ -106,7 +108,7 @@ def _path(part: Section, run: Descent) -> None:
     exact = points[0] * factors ** torch.arange(len(points))[:, None]
     close = torch.allclose(points, exact, rtol=1e-12, atol=0.0)
     part.fact(
-        "B6", "factors of w1 and w2 a step at 0.1", "0.6 and 0.8", "0.6 and 0.8", close, "ours"
+        "B6", "factors of w1 and w2 a step at 0.1", "0.6 and 0.8", "0.6 and 0.8", close, "derived"
     )
     lengths = points.diff(dim=0).norm(dim=1)
     ends = f"{lengths[0].item():.3g} to {lengths[-1].item():.3g}"
@@ -127,13 +129,13 @@ def _single_steps(part: Section, computed: Bowl) -> None:
     (_, _, first), (_, _, second) = computed.single
     both = computed.run.losses[1].item()
     higher = min(first, second) > both
-    part.number("B7", "y after a step in w1 only", "95.08", first, "ours")
-    part.number("B7", "y after a step in w2 only", "159.36", second, "ours")
-    part.number("B7", "y after a step in both", "77.44", both, "ours")
+    part.number("B7", "y after a step in w1 only", "95.08", first, "derived")
+    part.number("B7", "y after a step in w2 only", "159.36", second, "derived")
+    part.number("B7", "y after a step in both", "77.44", both, "derived")
     part.fact("B7", "both single steps end higher", "higher", f"by {first - both:.2f}", higher)
 
 
-def _directions(part: Section, full: Sweep, tiny: Sweep) -> None:
+def _directions(part: Section, full: BestDirection, tiny: BestDirection) -> None:
     bowl_hand = bowl_partials(*(torch.tensor(w, dtype=torch.float64) for w in BOWL.start))
     summed = math.degrees(math.atan2(-bowl_hand[1].item(), -bowl_hand[0].item())) % 360
     close = abs(summed - full.steepest) < 1e-9
@@ -141,7 +143,9 @@ def _directions(part: Section, full: Sweep, tiny: Sweep) -> None:
     near = abs(tiny.off) < 0.01
     part.fact("B8", "best for a step of 0.001", "the fastest way", f"{tiny.best:.2f} deg", near)
     gain = full.along_gradient - full.lowest
-    part.fact("B8", "best for a step of 3.49", "another", f"{full.best:.2f} deg", gain > 0, "ours")
+    part.fact(
+        "B8", "best for a step of 3.49", "another", f"{full.best:.2f} deg", gain > 0, "derived"
+    )
     part.note(
         f"A step of length {full.length:.4f} against the gradient ({full.steepest:.2f} deg) ends "
         f"at y = {full.along_gradient:.2f}, the same length towards {full.best:.2f} deg at "

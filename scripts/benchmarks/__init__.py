@@ -1,1 +1,1 @@
-"""What gd_torch is measured against: each baseline written the way its own users write it."""
+"""Comparisons of gd_torch with baselines, each written as its documentation recommends."""

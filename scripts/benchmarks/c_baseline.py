@@ -1,4 +1,4 @@
-"""The limit: C with the gradient derived by hand, compiled for this very processor."""
+"""C with the gradient derived by hand, compiled for the processor of this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.problem import RATE, Net, data, start
+from benchmarks.problem import LEARNING_RATE, Net, data, start
 
 SOURCE = r"""
 #include <math.h>
@@ -101,7 +101,7 @@ def descent(hidden: int, steps: int, runs: int = 0, threads: int = 1) -> tuple[T
     x, y = (torch.nn.functional.pad(part.T, (0, 10)).contiguous() for part in data(net))
     pointer = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (W1, W2, x, y)]
     library.nets(
-        *pointer, ctypes.c_float(RATE), ctypes.c_long(steps), ctypes.c_long(max(runs, 1)),
+        *pointer, ctypes.c_float(LEARNING_RATE), ctypes.c_long(steps), ctypes.c_long(max(runs, 1)),
         ctypes.c_int(threads),
     )  # fmt: skip
     return W1, W2

@@ -1,11 +1,11 @@
-"""How a step's cost grows with the rows of the data, their features and the hidden width."""
+"""The time per step against the rows of the data, their features and the hidden nodes."""
 
 from __future__ import annotations
 
 import torch
 
 from benchmarks import jax_baseline
-from benchmarks.comparisons import Candidate, Comparison, of_net
+from benchmarks.comparisons import Comparison, Program, net_descent
 from benchmarks.problem import Net
 
 ROW_COUNTS = (150, 1000, 10_000, 100_000, 1_000_000)
@@ -21,20 +21,21 @@ WIDE = (
 
 
 def comparisons() -> list[Comparison]:
-    """The width at iris's 150 rows, the rows at two hidden nodes, then many features."""
+    """More hidden nodes with the 150 rows of iris, more rows with two of them, more features."""
     nets = [*(Net(hidden) for hidden in WIDTHS), *(Net(2, rows) for rows in ROW_COUNTS[1:]), *WIDE]
-    return [comparison(net) for net in nets]
+    return [compare(net) for net in nets]
 
 
-def comparison(net: Net) -> Comparison:
-    """One size: compiled steps against eager ones and against JAX.
+def compare(net: Net) -> Comparison:
+    """Compiled steps of one net against eager steps and against JAX.
 
-    Compiled steps are so many that the evaluations that verify them, log2 of the steps, are few.
+    The numbers of steps take about 0.1 s each. Compiled steps are verified by eager evaluations,
+    log2 of the steps; the number of steps is large enough that their time does not matter.
     """
-    work = net.rows * net.hidden * (net.features + 3)  # a tenth of a second or so for each of them
-    eager = Candidate("eager loop", of_net(net, "eager"), max(16, int(1.5e8 / (work + 1.5e5))))
-    compiled = Candidate("compiled", of_net(net, "compiled"), max(400, int(1e9 / (work + 2e3))))
-    jax = Candidate("JAX optax scan", lambda n: jax_baseline.scan(net, n),
+    work = net.rows * net.hidden * (net.features + 3)
+    eager = Program("eager loop", net_descent(net, "eager"), max(16, int(1.5e8 / (work + 1.5e5))))
+    compiled = Program("compiled", net_descent(net, "compiled"), max(400, int(1e9 / (work + 2e3))))
+    jax = Program("JAX optax scan", lambda n: jax_baseline.scan(net, n),
                     max(16, int(4e8 / (work + 7000))))  # fmt: skip
     if net not in WIDE:
         title, size = f"{net.rows} rows, {net.hidden} hidden", (net.rows, net.hidden)

@@ -1,4 +1,4 @@
-"""JAX with optax and scan, as its users write it."""
+"""JAX with optax and jax.lax.scan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 import torch
 
-from benchmarks.problem import RATE, Net, data, logistic, start
+from benchmarks.problem import LEARNING_RATE, Net, data, logistic, start
 
 
 def _cost(net: Net):
@@ -34,15 +34,15 @@ def _logistic_cost(weights):
 @functools.cache
 def _descent(net: Net | None, many: bool):
     """All steps in one loop, compiled once per number of steps."""
-    sgd = optax.sgd(RATE)
-    slope = jax.grad(_logistic_cost if net is None else _cost(net))
-    slope = jax.vmap(slope) if many else slope
+    sgd = optax.sgd(LEARNING_RATE)
+    gradient = jax.grad(_logistic_cost if net is None else _cost(net))
+    gradient = jax.vmap(gradient) if many else gradient
 
     @functools.partial(jax.jit, static_argnums=1)
     def run(weights, steps):
         def step(carry, _):
             weights, state = carry
-            updates, state = sgd.update(slope(weights), state)
+            updates, state = sgd.update(gradient(weights), state)
             return (optax.apply_updates(weights, updates), state), None
 
         return jax.lax.scan(step, (weights, sgd.init(weights)), None, length=steps)[0][0]

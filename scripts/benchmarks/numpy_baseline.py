@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.problem import RATE, Net, data, start
+from benchmarks.problem import LEARNING_RATE, Net, data, start
 
 
 def by_hand(hidden: int, steps: int) -> tuple[np.ndarray, ...]:
-    """The chain rule written out."""
+    """Descent of a net with the chain rule written out; returns W1 and W2."""
     X, Y = (part.numpy() for part in data(Net(hidden)))
     W1, W2 = (W.numpy().copy() for W in start(Net(hidden)))
     scale = np.float32(2 / Y.size)
@@ -17,8 +17,8 @@ def by_hand(hidden: int, steps: int) -> tuple[np.ndarray, ...]:
         P = 1 / (1 + np.exp(-(H @ W2)))
         D2 = scale * (P - Y) * P * (1 - P)
         D1 = (D2 @ W2.T) * H * (1 - H)
-        W1 -= RATE * (X.T @ D1)
-        W2 -= RATE * (H.T @ D2)
+        W1 -= LEARNING_RATE * (X.T @ D1)
+        W2 -= LEARNING_RATE * (H.T @ D2)
     return W1, W2
 
 
@@ -32,7 +32,7 @@ def curves(runs: int, steps: int) -> np.ndarray:
 
 
 def grid(points: int, chunk: int = 1 << 16) -> float:
-    """The lowest of the tutorial's curve on [-2, 2]."""
+    """The weight with the lowest value of the tutorial's curve on a grid over [-2, 2]."""
     best, where = np.inf, 0.0
     axis = np.linspace(-2, 2, points)
     for first in range(0, points, chunk):

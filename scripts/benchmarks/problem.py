@@ -1,4 +1,4 @@
-"""The problems that all candidates solve: nets on iris or on random rows, logistic regression."""
+"""The problems that all programs solve: nets on iris or on random rows, logistic regression."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gd_torch import init_weights, load_iris, network_mse
 from gd_torch.data.dataset import standardise
 from gd_torch.typing import Objective
 
-RATE = 0.5
+LEARNING_RATE = 0.5
 
-ROWS = 150
+IRIS_ROWS = 150
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,12 @@ class Net:
     """A net of two weight matrices: 4-h-3 on standardised iris, or other sizes on random rows.
 
     Attributes:
-        entropy: tanh in the hidden layer and the cross entropy, not sigmoids and the mean square.
+        entropy: use tanh in the hidden layer and the cross entropy, instead of sigmoids and the
+            mean squared error.
     """
 
     hidden: int
-    rows: int = ROWS
+    rows: int = IRIS_ROWS
     features: int = 4
     outputs: int = 3
     dtype: torch.dtype = torch.float32
@@ -44,7 +45,7 @@ class Net:
 @functools.cache
 def data(net: Net) -> tuple[Tensor, Tensor]:
     """X (rows, features) and Y (rows, outputs)."""
-    if (net.rows, net.features, net.outputs) == (ROWS, 4, 3):
+    if (net.rows, net.features, net.outputs) == (IRIS_ROWS, 4, 3):
         X, Y, _ = load_iris(dtype=net.dtype)
         return standardise(X), Y
     drawn = torch.Generator().manual_seed(0)
@@ -54,7 +55,10 @@ def data(net: Net) -> tuple[Tensor, Tensor]:
 
 
 def start(net: Net, runs: int = 0) -> tuple[Tensor, Tensor]:
-    """W1 and W2, or a stack of them for so many runs; wide inputs do not saturate."""
+    """W1 and W2, or a stack of them for ``runs`` runs.
+
+    With many features W1 is scaled down, so that the sigmoids do not saturate.
+    """
     widths = (net.features, net.hidden, net.outputs)
     if not runs:
         W1, W2 = init_weights(widths, seed=0, dtype=net.dtype)

@@ -1,4 +1,4 @@
-"""Whole processes, from the interpreter's start to the final weights: what a user waits for."""
+"""Whole processes, from the start of the interpreter to the final weights."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.comparisons import Candidate, Comparison
+from benchmarks.comparisons import Comparison, Program
 
 HERE = Path(__file__).parent
 STEPS = (1000, 30_000, 100_000, 1_000_000)
 AUTO_STEPS = (100, 300, 1000, 3000, 10_000, 30_000)
-
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-
-SWEEP = ["--seeds", "4096", "--rates", "1", "--quiet", "--steps"]
-"""A sweep of 4096 nets of 14 weights, of four parts."""
+PROCESS_SECONDS = 600
+"""A process that runs longer is ended, with an error."""
 
 TRAIN = [str(HERE.parent / "train.py"), "--dtype", "float32", "--learning-rate", "0.5", "--steps"]
-USER = [str(HERE / "user_net.py")]
-JAX = [str(HERE / "jax_net.py")]
+USER_NET = [str(HERE / "user_net.py")]
+JAX_NET = [str(HERE / "jax_net.py")]
 
-KEEP_ALL = {
+SWEEP = [str(HERE.parent / "sweep.py"), "--seeds", "4096", "--rates", "1", "--quiet", "--steps"]
+"""A sweep of 4096 nets of 14 weights, in four parts."""
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+TWO_PROCESSES = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+JAX_CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-"""Without these JAX keeps only what takes a second to compile."""
+"""Switches on JAX's cache for all code; by default only code that compiles for 1 s is stored."""
 
-
-KEPT = tempfile.TemporaryDirectory(prefix="gd_torch-benchmark-")
-"""Of caches that are filled while the benchmark runs."""
+CACHE = tempfile.TemporaryDirectory(prefix="gd_torch-benchmark-")
+"""The caches that are filled while the benchmark runs."""
 
 
 @dataclass(frozen=True)
-class Process(Candidate):
-    """A process; its time is the processor time of all of it, its children's too."""
+class Process(Program):
+    """A process, measured by its whole processor time, that of its children included."""
 
-    def seconds_a_step(self) -> float:
+    def seconds_per_step(self) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.call(self.steps)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -51,77 +52,105 @@ class Process(Candidate):
 
 
 @dataclass(frozen=True)
-class Waited(Candidate):
-    """A process; its time is that of the clock, for work that processes share."""
+class WallClockProcess(Program):
+    """A process, measured by the clock, for work that several processes share."""
 
-    def seconds_a_step(self) -> float:
+    def seconds_per_step(self) -> float:
         begin = time.perf_counter()
         self.call(self.steps)
         return time.perf_counter() - begin
 
 
 def comparisons() -> list[Comparison]:
-    """The 28-weight net; all caches empty or filled."""
-    ways = [("train.py", TRAIN), ("a user's script", USER)]
-    return [comparison(*way, n, cold) for way in ways for cold in (True, False) for n in STEPS]
-
-
-def comparison(title: str, script: list[str], steps: int, cold: bool) -> Comparison:
-    """Ours against JAX as shipped, which keeps nothing, and with its cache on disk."""
-    if cold:
-        ours = functools.partial(process, script, [], None, {})
-        kept = functools.partial(process, JAX, [], None, KEEP_ALL)
-    else:
-        ours = functools.partial(process, script, [], KEPT.name, {})
-        kept = functools.partial(process, JAX, [], KEPT.name, KEEP_ALL)
-    baselines = [
-        Process("JAX as shipped", functools.partial(process, JAX, [], None, {}), steps),
-        Process("JAX, cache switched on", kept, steps),
+    """The 28-weight net, trained by train.py and by a user's script, with empty and full caches."""
+    scripts = [("train.py", TRAIN), ("a user's script", USER_NET)]
+    return [
+        compare_with_jax(*script, steps, cold)
+        for script in scripts
+        for cold in (True, False)
+        for steps in STEPS
     ]
-    caches = "caches empty" if cold else "caches filled"
-    title = f"{title}, {steps} steps, {caches}"
-    return Comparison(
-        title, 1, Process("gd_torch", ours, steps), baselines, whole=True, warm=not cold
+
+
+def compare_with_jax(title: str, script: list[str], steps: int, cold: bool) -> Comparison:
+    """A script against JAX with its default settings, without a cache on disk, and with a cache.
+
+    Args:
+        title, script: the script's name and its command line.
+        steps: of the descent. cold: start every process with empty caches.
+    """
+    cache = None if cold else CACHE.name
+    run = functools.partial(run_script, script, [], cache, {})
+    default = functools.partial(run_script, JAX_NET, [], None, {})
+    cached = functools.partial(run_script, JAX_NET, [], cache, JAX_CACHE)
+    baselines = [
+        Process("JAX as shipped", default, steps),
+        Process("JAX, cache switched on", cached, steps),
+    ]
+    title = f"{title}, {steps} steps, caches {'empty' if cold else 'filled'}"
+    candidate = Process("gd_torch", run, steps)
+    return Comparison(title, 1, candidate, baselines, whole=True, warm=not cold)
+
+
+def auto_comparisons() -> list[Comparison]:
+    """The stepper "auto" against both steppers that it chooses from, in a user's script."""
+    return [
+        compare_steppers(steps, None if cold else CACHE.name)
+        for cold in (True, False)
+        for steps in AUTO_STEPS
+    ]
+
+
+def compare_steppers(steps: int, cache: str | None) -> Comparison:
+    """The stepper "auto" against the others; without a ``cache`` every process starts with none."""
+    auto, eager, compiled = (
+        Process(stepper, functools.partial(run_script, USER_NET, [stepper], cache, {}), steps)
+        for stepper in ("auto", "eager", "compiled")
     )
+    title = f"{steps} steps, cache {'filled' if cache else 'empty'}"
+    return Comparison(title, 1, auto, [eager, compiled], whole=True, warm=cache is not None)
 
 
-def choices() -> list[Comparison]:
-    """What "auto" chooses against both steppers, by a user's script."""
-    found = []
-    for cold in (True, False):
-        for steps in AUTO_STEPS:
-            cache = None if cold else KEPT.name
-            auto, eager, compiled = (
-                Process(way, functools.partial(process, USER, [way], cache, {}), steps)
-                for way in ("auto", "eager", "compiled")
-            )
-            caches = "cache empty" if cold else "cache filled"
-            title = f"{steps} steps, {caches}"
-            found.append(Comparison(title, 1, auto, [eager, compiled], whole=True, warm=not cold))
-    return found
-
-
-def process(
-    script: list[str], more: list[str], cache: str | None, settings: dict[str, str], steps: int
+def run_script(
+    script: list[str],
+    options: list[str],
+    cache: str | None,
+    settings: dict[str, str],
+    steps: int,
 ) -> None:
-    """Run a script; without a ``cache`` all caches are in an empty directory."""
+    """Run a script in a process of its own.
+
+    Args:
+        script: its command line. options: arguments after the number of steps.
+        cache: the directory of all caches; None is an empty one.
+        settings: environment variables of JAX's cache; with none JAX has no cache on disk.
+        steps: the number of steps.
+    """
     with tempfile.TemporaryDirectory() as empty:
-        place = Path(cache or empty)
-        environment = ALONE | settings | {"GD_TORCH_CACHE": str(place / "gd_torch")}
+        directory = Path(cache or empty)
+        environment = ONE_THREAD | settings | {"GD_TORCH_CACHE": str(directory / "gd_torch")}
         if settings:
-            environment["JAX_COMPILATION_CACHE_DIR"] = str(place / "jax")
-        command = [sys.executable, *script, str(steps), *more]
-        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=600)
+            environment["JAX_COMPILATION_CACHE_DIR"] = str(directory / "jax")
+        run_python([*script, str(steps), *options], environment)
 
 
-def sweep(steps: int) -> Comparison:
-    """The runs of a sweep shared by two processes, against one; a thread each."""
-    two = Waited("torchrun, 2 processes", functools.partial(swept, TORCHRUN), steps)
-    one = Waited("1 process", functools.partial(swept, []), steps)
+def compare_sweeps(steps: int) -> Comparison:
+    """A sweep in two processes against one process, one thread each."""
+    two = WallClockProcess(
+        "torchrun, 2 processes", functools.partial(run_sweep, TWO_PROCESSES), steps
+    )
+    one = WallClockProcess("1 process", functools.partial(run_sweep, []), steps)
     return Comparison(f"sweep.py, 4096 nets, {steps} steps", 1, two, [one], whole=True)
 
 
-def swept(launcher: list[str], steps: int) -> None:
-    """The whole of sweep.py."""
-    command = [sys.executable, *launcher, str(HERE.parent / "sweep.py"), *SWEEP, str(steps)]
-    subprocess.run(command, check=True, env=ALONE, capture_output=True, timeout=600)
+def run_sweep(launcher: list[str], steps: int) -> None:
+    """Run sweep.py; ``launcher`` holds the arguments that start it in several processes."""
+    run_python([*launcher, *SWEEP, str(steps)], ONE_THREAD)
+
+
+def run_python(arguments: list[str], environment: dict[str, str]) -> None:
+    """Run Python with these arguments and wait for its end."""
+    command = [sys.executable, *arguments]
+    subprocess.run(
+        command, check=True, env=environment, capture_output=True, timeout=PROCESS_SECONDS
+    )

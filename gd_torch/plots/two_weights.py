@@ -15,7 +15,7 @@ from torch import Tensor
 from gd_torch.descent import Descent
 from gd_torch.gradients import value_and_partials
 from gd_torch.plots import style
-from gd_torch.plots.grid import Grid, Range, rectangle
+from gd_torch.plots.objective_grid import Grid, Range, rectangle
 from gd_torch.typing import Objective
 
 SURFACE = LinearSegmentedColormap.from_list("pale", ["#AFC3D6", "#EDF2F6"])

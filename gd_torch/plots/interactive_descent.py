@@ -9,9 +9,9 @@ from typing import Any
 from gd_torch.descent import Descent
 from gd_torch.gradients import partials
 from gd_torch.plots import style
-from gd_torch.plots.curve import points
-from gd_torch.plots.grid import Range, line
-from gd_torch.plots.page import page, table
+from gd_torch.plots.objective_grid import Range, line
+from gd_torch.plots.one_weight import points
+from gd_torch.plots.page import build_page, html_table
 from gd_torch.typing import Objective
 
 Trace = dict[str, Any]
@@ -58,10 +58,10 @@ def descent_page(
     data = _traces(objective, limits, minimiser, symbol)
     found = [_shown_run(objective, rate, run) for rate, run in runs.items()]
     rows = [[style.number(run["rate"]), run["outcome"]] for run in found]
-    return page(
+    return build_page(
         title=title, summary=summary, alt=alt, keys=KEYS,
         controls=CONTROLS.format(last=len(found) - 1, shown=list(runs).index(shown)),
-        table=table(["learning rate α", "how the run ends"], rows), script="steps.js",
+        table=html_table(["learning rate α", "how the run ends"], rows), script="descent_page.js",
         data={
             "data": data, "layout": _layout(data[0]["y"], limits, symbol),
             "runs": found, "limits": limits,

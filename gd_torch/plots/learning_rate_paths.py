@@ -14,8 +14,8 @@ from torch import Tensor
 from gd_torch.descent import Descent
 from gd_torch.grid_search import brute_force
 from gd_torch.plots import style
-from gd_torch.plots.curve import Point, draw_curve, draw_minimum, points
-from gd_torch.plots.grid import Range
+from gd_torch.plots.objective_grid import Range
+from gd_torch.plots.one_weight import Point, draw_curve, draw_minimum, points
 from gd_torch.typing import Objective
 
 

@@ -18,7 +18,7 @@ from gd_torch.plots import style
 from gd_torch.tutorial import catalogue, drawings, figure_data, trainability_data
 from gd_torch.tutorial.figure_files import make_figures
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = catalogue.NAMES
 
 

@@ -30,7 +30,7 @@ def test_learning_rate_map_counts_outcomes():
 def test_one_at_a_time_is_drawn_per_gradient_evaluation():
     """Both ways start at 177; x counts gradient evaluations."""
     x = torch.tensor([-8.0, -4.8])
-    way = plots.Evaluated(
+    way = plots.CostedPath(
         (x, torch.tensor([7.0, 7.0])), torch.tensor([177.0, 95.08]), torch.arange(2)
     )
     figure = plots.one_at_a_time(bowl, {"both": way, "single": way}, (-9, 2), (-2, 8))
@@ -43,8 +43,8 @@ def test_one_at_a_time_is_drawn_per_gradient_evaluation():
 def test_directions_mark_the_best_one():
     """The lowest loss is marked, and it is not the steepest direction at this length."""
     degrees = torch.arange(-180, 181).double()
-    turn = plots.Turn(3.0, degrees, 10 - (degrees + 5).deg2rad().cos())
-    left, right = plots.directions([turn], 10.0, 0).axes
+    scan = plots.DirectionScan(3.0, degrees, 10 - (degrees + 5).deg2rad().cos())
+    left, right = plots.directions([scan], 10.0, 0).axes
     assert drawn(left, "best, −5.0°: 9.00")[0] == [-5]
     assert legend(right) == ["step 3: best at −5.0°"]
     assert left.get_xlim() == (-180, 180)
@@ -121,8 +121,8 @@ def test_trainability_map_tells_learnt_from_stuck_in_grey_too():
     """Both panels count the learnt runs, the window is marked, and no stuck colour is as dark."""
     rates, near = torch.logspace(-1, 1, 3), torch.logspace(0, 0.4, 2)
     losses = torch.tensor([[1, 5, 20], [2, 30, 10], [15, 50, 60]]).double() / 100
-    whole = plots.Trained(rates, rates, losses)
-    zoom = plots.Trained(near, near, torch.tensor([[0.05, 0.2], [0.2, 0.3]]).double())
+    whole = plots.LossGrid(rates, rates, losses)
+    zoom = plots.LossGrid(near, near, torch.tensor([[0.05, 0.2], [0.2, 0.3]]).double())
     figure = plots.trainability_map(whole, zoom, 1 / 9)
     left, right, *_ = figure.axes
     assert left.get_title(loc="left") == "9 runs, 44 % learnt"

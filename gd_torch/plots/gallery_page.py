@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gd_torch.plots.page import asset
 
 
-class Exhibit(NamedTuple):
+class GalleryItem(NamedTuple):
     """One figure of the gallery; paths are relative to the gallery's own folder.
 
     Attributes:
@@ -25,14 +25,14 @@ class Exhibit(NamedTuple):
     command: str
 
 
-def gallery(exhibits: Sequence[Exhibit]) -> str:
+def gallery(items: Sequence[GalleryItem]) -> str:
     """The gallery as HTML, without any script; the pictures are files beside it."""
-    figures = "\n".join(_figure(exhibit) for exhibit in exhibits)
+    figures = "\n".join(_figure(item) for item in items)
     return Template(asset("gallery.html")).substitute(style=asset("page.css"), figures=figures)
 
 
-def _figure(exhibit: Exhibit) -> str:
-    image, page, caption, alt, command = (part and html.escape(part) for part in exhibit)
+def _figure(item: GalleryItem) -> str:
+    image, page, caption, alt, command = (part and html.escape(part) for part in item)
     link = (
         f' <a href="{page}">Open the interactive page</a> (made by the command below).'
         if page

@@ -12,9 +12,9 @@ from torch import Tensor
 from gd_torch.descent import Descent
 from gd_torch.gradients import value_and_partials
 from gd_torch.plots import style
-from gd_torch.plots.bowl import path_of, tangents
-from gd_torch.plots.grid import Grid
-from gd_torch.plots.page import page, table
+from gd_torch.plots.objective_grid import Grid
+from gd_torch.plots.page import build_page, html_table
+from gd_torch.plots.two_weights import path_of, tangents
 from gd_torch.typing import Objective
 
 Trace = dict[str, Any]
@@ -62,9 +62,9 @@ def surface_page(
     ]
     data = [*_surface(grid, -LOWERED if tangents_at else LOWERED), *marks, *switched]
     names = style.symbols(objective)
-    return page(
+    return build_page(
         title=title, summary=summary, alt=alt, keys=KEYS,
-        controls=_controls(data), table=_ends(names, switched), script="scene.js",
+        controls=_controls(data), table=_ends(names, switched), script="surface_page.js",
         data={
             "data": data,
             "layout": _scene_layout(names, marks, EYE_OUTSIDE if tangents_at else EYE),
@@ -90,7 +90,7 @@ def _ends(names: tuple[str, ...], switched: list[Trace]) -> str:
         [trace["name"], *(style.number(trace[axis][end], 6) for end in (0, -1) for axis in "xyz")]
         for trace in switched
     ]
-    return table(head, rows)
+    return html_table(head, rows)
 
 
 def _surface(grid: Grid, share: float) -> list[Trace]:

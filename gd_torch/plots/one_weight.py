@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from gd_torch.descent import Descent
 from gd_torch.gradients import partials
 from gd_torch.plots import style
-from gd_torch.plots.grid import Range, line
+from gd_torch.plots.objective_grid import Range, line
 from gd_torch.typing import Objective
 
 Point = tuple[float, float]

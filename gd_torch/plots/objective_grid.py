@@ -68,13 +68,13 @@ def basin(
     """
     centre = torch.tensor(minimum, dtype=torch.float64)
     many = torch.func.vmap(torch.func.vmap(objective))
-    turn = torch.linspace(0, 2 * torch.pi, spokes, dtype=torch.float64)
+    angle = torch.linspace(0, 2 * torch.pi, spokes, dtype=torch.float64)
     share = torch.linspace(0, 1, rings, dtype=torch.float64)
     lowest = objective(*centre)
     heights = (lowest + (height - lowest) * share**2)[:, None].expand(rings, spokes)
 
     def at(distance: Tensor) -> Grid:
-        w1, w2 = centre[0] + distance * turn.cos(), centre[1] + distance * turn.sin()
+        w1, w2 = centre[0] + distance * angle.cos(), centre[1] + distance * angle.sin()
         return Grid(w1, w2, many(w1, w2))
 
     near, far = torch.zeros(rings, spokes).double(), torch.ones(rings, spokes).double()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from gd_torch.grid_search import GridResult
 from gd_torch.plots import style
-from gd_torch.plots.grid import line
+from gd_torch.plots.objective_grid import line
 from gd_torch.typing import Objective
 
 

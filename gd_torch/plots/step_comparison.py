@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gd_torch.plots import style
-from gd_torch.plots.bowl import draw_contours
-from gd_torch.plots.grid import Range, rectangle
+from gd_torch.plots.objective_grid import Range, rectangle
+from gd_torch.plots.two_weights import draw_contours
 from gd_torch.typing import Objective
 
 
-class Evaluated(NamedTuple):
+class CostedPath(NamedTuple):
     """A path and what it cost.
 
     Attributes:
@@ -31,7 +31,7 @@ class Evaluated(NamedTuple):
     gradients: Tensor
 
 
-class Turn(NamedTuple):
+class DirectionScan(NamedTuple):
     """Steps of one length in every direction from one point.
 
     Attributes:
@@ -53,7 +53,7 @@ class Turn(NamedTuple):
 @style.styled
 def one_at_a_time(
     objective: Objective,
-    ways: Mapping[str, Evaluated],
+    ways: Mapping[str, CostedPath],
     w1: Range,
     w2: Range,
     *,
@@ -94,7 +94,7 @@ def one_at_a_time(
 
 @style.styled
 def directions(
-    turns: Sequence[Turn],
+    scans: Sequence[DirectionScan],
     start_loss: float,
     chosen: int,
     *,
@@ -103,23 +103,23 @@ def directions(
     """Figure 12: the loss after a step of one length in all 360 degrees.
 
     Args:
-        turns: one per step length, shortest first.
+        scans: one per step length, shortest first.
         start_loss: the loss before the step.
-        chosen: the place in ``turns`` of the length shown on the left.
+        chosen: the place in ``scans`` of the length shown on the left.
         title: the finding.
     """
     figure = style.new_figure(11, 5.2)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    _full_turn(left, turns[chosen], start_loss)
-    shades = colormaps[style.MAP](torch.linspace(0.0, 0.55, len(turns)).numpy())
-    for turn, shade, dash in zip(turns, shades, ("-", "--", "-.", ":"), strict=False):
-        drop = (turn.losses - turn.losses.min()) / (start_loss - turn.losses.min())
-        near = turn.degrees.abs() <= 45
-        best = style.fixed(turn.degrees[turn.best], 1)
-        label = f"step {style.number(turn.length)}: best at {best}°"
+    _draw_scan(left, scans[chosen], start_loss)
+    shades = colormaps[style.MAP](torch.linspace(0.0, 0.55, len(scans)).numpy())
+    for scan, shade, dash in zip(scans, shades, ("-", "--", "-.", ":"), strict=False):
+        drop = (scan.losses - scan.losses.min()) / (start_loss - scan.losses.min())
+        near = scan.degrees.abs() <= 45
+        best = style.fixed(scan.degrees[scan.best], 1)
+        label = f"step {style.number(scan.length)}: best at {best}°"
         gain = 100 * (1 - drop[near])
-        right.plot(turn.degrees[near], gain, color=shade, ls=dash, lw=2.2, label=label)
-        right.plot(turn.degrees[turn.best], 100, "o", color=shade, ms=8)
+        right.plot(scan.degrees[near], gain, color=shade, ls=dash, lw=2.2, label=label)
+        right.plot(scan.degrees[scan.best], 100, "o", color=shade, ms=8)
     right.axvline(0, color=style.INK, lw=1, ls=":")
     right.set(xlim=(-45, 45), xticks=range(-45, 46, 15), xlabel="degrees from −gradient")
     right.set_ylabel("decrease, % of the best direction's")
@@ -131,25 +131,25 @@ def directions(
     return figure
 
 
-def _full_turn(axes: Axes, turn: Turn, start_loss: float) -> None:
+def _draw_scan(axes: Axes, scan: DirectionScan, start_loss: float) -> None:
     """Loss against direction, with the steepest and the best direction marked."""
-    axes.plot(turn.degrees, turn.losses, color=style.GREY, lw=2, label="loss after the step")
+    axes.plot(scan.degrees, scan.losses, color=style.GREY, lw=2, label="loss after the step")
     before = f"before it: {style.number(start_loss)}"
     axes.axhline(start_loss, color=style.INK, lw=1, ls="--", label=before)
-    steepest = int(turn.degrees.abs().argmin())
+    steepest = int(scan.degrees.abs().argmin())
     inset = axes.inset_axes((0.31, 0.68, 0.4, 0.3))
-    near = turn.degrees.abs() <= 15
-    inset.plot(turn.degrees[near], turn.losses[near], color=style.GREY, lw=2)
+    near = scan.degrees.abs() <= 15
+    inset.plot(scan.degrees[near], scan.losses[near], color=style.GREY, lw=2)
     inset.set_title("enlarged", fontsize=9, y=0.72, loc="center")
     inset.tick_params(labelsize=8)
     for place, look, name in (
         (steepest, style.PATHS["both weights"], "−gradient, 0°"),
-        (turn.best, style.PATHS["descent"], f"best, {style.fixed(turn.degrees[turn.best], 1)}°"),
+        (scan.best, style.PATHS["descent"], f"best, {style.fixed(scan.degrees[scan.best], 1)}°"),
     ):
-        loss = float(turn.losses[place])
-        inset.plot(turn.degrees[place], loss, marker=look.marker, color=look.color, ms=8)
+        loss = float(scan.losses[place])
+        inset.plot(scan.degrees[place], loss, marker=look.marker, color=look.color, ms=8)
         axes.plot(
-            turn.degrees[place],
+            scan.degrees[place],
             loss,
             marker=look.marker,
             color=look.color,
@@ -160,5 +160,5 @@ def _full_turn(axes: Axes, turn: Turn, start_loss: float) -> None:
     axes.set(xlim=(-180, 180), xticks=range(-180, 181, 60), ylim=(0, None))
     axes.set(xlabel="degrees from −gradient", ylabel="value y after the step")
     axes.set_title(
-        f"A step of length {style.number(turn.length)} in every direction", fontsize=10.5
+        f"A step of length {style.number(scan.length)} in every direction", fontsize=10.5
     )

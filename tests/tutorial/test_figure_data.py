@@ -41,9 +41,9 @@ def test_one_weight_at_a_time_needs_twice_the_gradients():
 
 def test_best_direction_leaves_the_gradient_as_steps_grow():
     """Within a short step the gradient is best; the longer the step, the further off it is."""
-    off = [abs(float(turn.degrees[turn.best])) for turn in figure_data.turns()]
+    off = [abs(float(scan.degrees[scan.best])) for scan in figure_data.direction_scans()]
     assert off == sorted(off) and off[0] < 1 and off[-1] > 5
-    at_gradient = figure_data.turns()[2]
+    at_gradient = figure_data.direction_scans()[2]
     here = int(at_gradient.degrees.abs().argmin())
     assert float(at_gradient.losses[here]) == pytest.approx(77.44)
     assert float(at_gradient.losses.min()) < 77.4
@@ -69,7 +69,7 @@ def test_trainability_agrees_with_single_runs(monkeypatch):
     monkeypatch.setattr(trainability_data, "STEPS", 50)
     first = torch.tensor([0.1, 3.0, 100.0]).double()
     second = torch.tensor([0.5, 30.0]).double()
-    found = trainability_data.trained(first, second)
+    found = trainability_data.train_grid(first, second)
     assert found.losses.shape == (2, 3)
     start = init_weights((4, 4, 3), seed=0, dtype=torch.float32)
     mse = trainability_data.standardised_mse()
@@ -81,7 +81,7 @@ def test_trainability_agrees_with_single_runs(monkeypatch):
 
 def test_stuck_is_measured_against_two_species_taken_for_one():
     """One species known and the other two predicted half and half: 100 rows of 2/4, over 450."""
-    assert trainability_data.stuck_from() == pytest.approx(1 / 9)
+    assert trainability_data.learnt_threshold() == pytest.approx(1 / 9)
 
 
 def test_seeds_side_by_side_are_the_single_runs(monkeypatch):

@@ -1,4 +1,4 @@
-"""Gradient descent: one run with its path, or many runs together."""
+"""Gradient descent: one run with its path, or many runs in a batch."""
 
 from gd_torch.descent.batch import descend_many
 from gd_torch.descent.result import Descent, Descents, Stop

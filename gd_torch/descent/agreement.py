@@ -1,4 +1,4 @@
-"""Whether compiled results equal eager ones to rounding, judged entry by entry."""
+"""Compare compiled with eager results by entry, with tolerances from their rounding errors."""
 
 from __future__ import annotations
 
@@ -15,88 +15,94 @@ from gd_torch.typing import Objective, Weights
 Evaluation = tuple[Tensor, Weights]
 """An objective's value and its partials at one point."""
 
-FAST = 256
-"""Entries that differ by less than this many units of rounding agree without further question."""
+FAST_TOLERANCE_EPS = 256
+"""Relative tolerance in eps; entries within it agree without further evaluations."""
 
-FACTOR = 40
-"""How much larger than the largest deviation seen under noise a difference may be."""
+NOISE_FACTOR = 40
+"""Tolerance in multiples of the largest deviation under noise."""
 
-SAMPLES = 6
-"""Evaluations under noise. The smallest of 10 000 entries' largest deviations of six is about a
-fifth of a typical one, which FACTOR leaves room for."""
+NOISE_SAMPLES = 6
+"""Evaluations with noise. Among 10 000 entries, the smallest maximum of six deviations is about a
+fifth of a typical deviation; ``NOISE_FACTOR`` allows for that."""
 
 
-def agree(objective: Objective, weights: Weights, eager: Evaluation, compiled: Evaluation) -> bool:
+def results_agree(
+    objective: Objective, weights: Weights, eager: Evaluation, compiled: Evaluation
+) -> bool:
     """Whether compiled results equal eager ones to rounding.
 
-    An entry agrees if it differs by no more than 256 eps times its size, or by no more than what
-    rounding does to it: the objective is evaluated with noise of the size of a rounding error on
-    the weights and on the result of each operation, forward and backward, and an entry may differ
-    by 40 times the largest deviation. NaN equals NaN. A loss that is not finite asks only for one
-    that is not finite either.
+    An entry agrees if the difference is at most 256 eps times its size, or at most 40 times its
+    largest deviation under rounding noise: the objective is evaluated with noise of the size of a
+    rounding error on the weights and on the result of every operation, forward and backward. NaN
+    equals NaN. If the eager loss is not finite, the compiled loss must not be finite either; the
+    partials are then not compared.
 
     Args:
         objective: a deterministic function of the weights.
         weights: the point, one tensor per weight.
         eager: value, a scalar tensor, and partials, one per weight and of its shape.
-        compiled: what is compared with them.
+        compiled: the same quantities from compiled code.
 
     Returns:
-        False also where the objective fails under noise, or does not repeat ``eager``.
+        False also if the objective raises under noise, or does not reproduce ``eager``.
 
     >>> square, w = torch.square, (torch.tensor(3.0),)
     >>> eager = evaluate(square, w)
-    >>> agree(square, w, eager, (torch.tensor(9.0), (torch.tensor(6.0),)))
+    >>> results_agree(square, w, eager, (torch.tensor(9.0), (torch.tensor(6.0),)))
     True
-    >>> agree(square, w, eager, (torch.tensor(9.0), (torch.tensor(6.001),)))
+    >>> results_agree(square, w, eager, (torch.tensor(9.0), (torch.tensor(6.001),)))
     False
     """
-    old, new = _flat(eager), _flat(compiled)
-    if [_kind(x) for x in old] != [_kind(x) for x in new]:
+    expected, actual = _flat(eager), _flat(compiled)
+    if [_kind(x) for x in expected] != [_kind(x) for x in actual]:
         return False
-    if not bool(old[0].isfinite()):
-        return not bool(new[0].isfinite())
-    if _within(old, new, [fast_tolerance(x) for x in old]):
+    if not bool(expected[0].isfinite()):
+        return not bool(actual[0].isfinite())
+    if _within(expected, actual, [fast_tolerance(x) for x in expected]):
         return True
     try:
-        growing = rounding_tolerances(partial(evaluate, objective), weights, eager)
-        return any(_within(old, new, tolerances) for tolerances in growing)
-    except Exception:  # the user's function, under a mode that it may not support
+        samples = rounding_tolerances(partial(evaluate, objective), weights, eager)
+        return any(_within(expected, actual, tolerances) for tolerances in samples)
+    except Exception:  # from the user's function, under a dispatch mode that it may not support
         return False
 
 
 def fast_tolerance(x: Tensor) -> Tensor:
-    """What an entry may differ by without further question; subnormal numbers may become zero."""
+    """The tolerance that needs no further evaluations; subnormal numbers may be flushed to zero."""
     info = torch.finfo(x.dtype)
-    return FAST * info.eps * x.abs() + info.tiny * max(x.numel(), 1)
+    return FAST_TOLERANCE_EPS * info.eps * x.abs() + info.tiny * max(x.numel(), 1)
 
 
 def rounding_tolerances(
     evaluation: Callable[[Weights], Evaluation], weights: Weights, eager: Evaluation
 ) -> Iterator[list[Tensor]]:
-    """What the entries of value and partials may differ by, after one evaluation under noise, two,
-    and so on: they only grow. Nothing if ``eager`` is not repeated.
+    """Yield tolerances of value and partials after each evaluation with noise; they only grow.
 
     Args:
-        evaluation: gives value and partials of one run, or values and partials of many.
+        evaluation: returns value and partials of one run, or values and partials of many.
         weights: the point or points.
-        eager: what ``evaluation`` gives there.
+        eager: the result of ``evaluation`` there.
+
+    Yields:
+        One tensor for the value and one per partial, of their shapes. Nothing if ``evaluation``
+        does not reproduce ``eager``.
     """
-    old = _flat(eager)
-    fast = [fast_tolerance(x) for x in old]
-    if not _within(old, _flat(evaluation(weights)), fast):
+    expected = _flat(eager)
+    fast = [fast_tolerance(x) for x in expected]
+    if not _within(expected, _flat(evaluation(weights)), fast):
         return
-    largest = [torch.zeros_like(x) for x in old]
-    for seed in range(SAMPLES):
+    largest = [torch.zeros_like(x) for x in expected]
+    for seed in range(NOISE_SAMPLES):
         noise = RoundingNoise(seed)
         perturbed = tuple([noise.perturb(w.detach()) for w in weights])
         with noise:
             noisy = _flat(evaluation(perturbed))
         deviations = [
-            (x - y).abs().nan_to_num(nan=0.0, posinf=0.0) for x, y in zip(old, noisy, strict=True)
+            (x - y).abs().nan_to_num(nan=0.0, posinf=0.0)
+            for x, y in zip(expected, noisy, strict=True)
         ]
         largest = [torch.maximum(a, b) for a, b in zip(largest, deviations, strict=True)]
-        yield [FACTOR * d + f for d, f in zip(largest, fast, strict=True)]
+        yield [NOISE_FACTOR * d + f for d, f in zip(largest, fast, strict=True)]
 
 
 def _flat(evaluation: Evaluation) -> list[Tensor]:
@@ -108,10 +114,12 @@ def _kind(x: Tensor) -> tuple[torch.Size, torch.dtype]:
     return x.shape, x.dtype
 
 
-def _within(old: Sequence[Tensor], new: Sequence[Tensor], tolerances: Sequence[Tensor]) -> bool:
-    """Whether all entries agree; infinities agree with themselves, NaN with NaN."""
-    for x, y, tolerance in zip(old, new, tolerances, strict=True):
-        if bool(((x - y).abs() < tolerance).all()):  # never true of NaN and infinities
+def _within(
+    expected: Sequence[Tensor], actual: Sequence[Tensor], tolerances: Sequence[Tensor]
+) -> bool:
+    """Whether all entries agree; infinities equal themselves, NaN equals NaN."""
+    for x, y, tolerance in zip(expected, actual, tolerances, strict=True):
+        if bool(((x - y).abs() < tolerance).all()):  # False if there are NaN or infinities
             continue
         near = (x - y).abs() <= tolerance
         same = (x == y) | (x.isnan() & y.isnan())

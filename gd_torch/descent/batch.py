@@ -1,10 +1,10 @@
-"""Many runs together: starts and learning rates of their own, ends of their own."""
+"""``descend_many``: many independent runs, each with its start, learning rates and end."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.operation_counter import OperationCounter
 from gd_torch.descent.compiled import side_effects_of
 from gd_torch.descent.compiled_batch import compiled_batch
-from gd_torch.descent.cost_model import compiling_batch_pays, runs_per_block, runs_per_chunk
+from gd_torch.descent.cost_model import runs_per_block, runs_per_chunk, should_compile_batch
 from gd_torch.descent.driver import Stepper, compile_or_warn, drive
 from gd_torch.descent.eager_batch import eager_batch
 from gd_torch.descent.plan import MAX_STEPS, BatchPlan, check_stepper
@@ -35,28 +35,31 @@ def descend_many(
     callback: Callable[[int], object] | None = None,
     total_runs: int | None = None,
 ) -> Descents:
-    """Make r runs; each is the run that ``descend`` makes alone, to rounding.
+    """Execute r runs; each equals the run of ``descend`` with the same settings, to rounding.
 
-    Memory is bounded: eager runs make their steps together in blocks, and a run that has converged
-    or diverged makes room for the next one.
+    Memory use is bounded: eager runs are advanced in blocks, and a run that has ended is replaced
+    by the next one.
 
     Args:
         objective: a torch function of the weights of *one* run that returns one scalar.
-        starts: one floating, finite tensor of shape (r, *shape) per argument of the objective.
+        starts: one floating-point, finite tensor of shape (r, *shape) per argument of the
+            objective. Not modified.
         learning_rates: positive and finite: one number, one per run, shape (r,), or one per run
             and weight tensor, shape (r, weights).
-        steps: the most updates of each run, 0 or more.
-        tolerance: a run stops once its gradient norm is below this; 0 never does.
-        stepper: as for ``descend``; "auto" compiles if the work of all runs is worth it.
-        callback: ``callback(finished)`` whenever runs have finished, with their number so far.
-        total_runs: how many runs there are in all, if these are a part of them: "auto" then decides
-            as it would for all, so that every part is executed in the same way.
+        steps: maximum number of updates of each run, >= 0.
+        tolerance: a run stops if its gradient norm is below this; >= 0, and 0 never stops it.
+        stepper: as for ``descend``; "auto" compiles if all runs are estimated to take longer than
+            compiling.
+        callback: ``callback(finished)``, called when runs have ended, with their number so far.
+        total_runs: the total number of runs if these are a part of them: "auto" then decides as
+            for all of them, so that every part is executed in the same way.
 
     Returns:
         :class:`Descents`, in the order of ``starts``.
 
     Raises:
-        ValueError, TypeError: an argument breaks a rule above.
+        TypeError, ValueError: an argument breaks a rule above. Exceptions of the objective and the
+            callback are passed on.
 
     >>> import torch
     >>> from gd_torch import curve
@@ -65,68 +68,101 @@ def descend_many(
     >>> print(runs.steps.tolist(), runs.stop[3])
     [74, 682, 68, 4] It diverged: the loss is not finite.
     """
+    weights = _check_starts(starts)
+    stepper_name = check_stepper(stepper)
+    runs = len(weights[0])
+    rates = _check_rates(learning_rates, weights)
+    steps = min(check_integer("steps", steps, 0), MAX_STEPS)
+    tolerance = check_number("tolerance", tolerance, minimum=0.0)
+    if total_runs is not None:
+        runs = max(runs, check_integer("total_runs", total_runs, 1))
+    plan = BatchPlan(objective, rates, steps, tolerance, callback)
+    first = _evaluate_first(plan, weights, stepper_name)
+    recorder = BatchRecorder(weights, first.loss)
+    drive(plan, _make_stepper(plan, recorder, weights, stepper_name, runs, first), 0)
+    return recorder.finish()
+
+
+class FirstEvaluation(NamedTuple):
+    """Properties of the objective, from one evaluation at the first start.
+
+    Attributes:
+        loss: its value there, shape ().
+        entries: entries of the largest tensor in the evaluation.
+        obstacle: the reason why it must not be compiled, None if there is none.
+    """
+
+    loss: Tensor
+    entries: int
+    obstacle: str | None
+
+
+def _evaluate_first(plan: BatchPlan, weights: Weights, stepper: str) -> FirstEvaluation:
+    """Evaluate the objective at the first start, which also validates it."""
+    counter = OperationCounter()
+    start, losses = tuple(w[0] for w in weights), []
+
+    def evaluate_once() -> None:
+        losses.append(evaluate(counter.counting(plan.objective), start)[0])
+
+    obstacle = None
+    if stepper == "eager":
+        evaluate_once()
+    else:
+        obstacle = side_effects_of(plan.objective, evaluate_once)
+    entries = max(counter.largest, *(w.numel() for w in start))
+    return FirstEvaluation(losses[0], entries, obstacle)
+
+
+def _make_stepper(
+    plan: BatchPlan, recorder: BatchRecorder, weights: Weights, stepper: str, total_runs: int,
+    first: FirstEvaluation,
+) -> Stepper[BatchProgress]:  # fmt: skip
+    """The compiled stepper, if it is chosen and possible, else the eager one."""
+    runs, entries = len(weights[0]), first.entries
+    size = runs_per_block(runs, entries)
+    make_eager = functools.partial(eager_batch, plan, recorder, weights, size)
+    on_cpu = weights[0].device.type == "cpu"
+    worthwhile = on_cpu and should_compile_batch(total_runs, plan.steps, entries)
+    if stepper == "eager" or (stepper == "auto" and not worthwhile):
+        return make_eager()
+
+    def compiled() -> Stepper[BatchProgress]:
+        if first.obstacle is not None:
+            raise Unsupported(first.obstacle)
+        chunk = runs_per_chunk(runs, plan.steps, entries)
+        return compiled_batch(plan, recorder, weights, chunk, make_eager)
+
+    return compile_or_warn(compiled, make_eager, stacklevel=4)
+
+
+def _check_starts(starts: Tensor | Sequence[Tensor]) -> Weights:
+    """Convert to weights and check that all have one leading axis of runs."""
     weights = check_start(starts, "starts")
     runs = len(weights[0]) if weights[0].dim() else 0
     if runs == 0 or any(w.dim() == 0 or len(w) != runs for w in weights):
         shapes = ", ".join(str(tuple(w.shape)) for w in weights)
         raise ValueError(f"`starts` must have one leading axis of runs, got {shapes}")
-    rates = _check_rates(learning_rates, weights)
-    steps = min(check_integer("steps", steps, 0), MAX_STEPS)
-    tolerance = check_number("tolerance", tolerance, minimum=0.0)
-    stepper_name = check_stepper(stepper)
-    total_runs = max(
-        runs, check_integer("total_runs", runs if total_runs is None else total_runs, 1)
-    )
-
-    counter = OperationCounter()
-    first, losses = tuple(w[0] for w in weights), []
-
-    def evaluate_first() -> None:  # which validates the objective, too
-        losses.append(evaluate(counter.counting(objective), first)[0])
-
-    why_not = None
-    if stepper_name == "eager":
-        evaluate_first()
-    else:
-        why_not = side_effects_of(objective, evaluate_first)
-    entries = max(counter.largest, *(w[0].numel() for w in weights))
-    plan = BatchPlan(objective, rates, steps, tolerance, callback)
-    recorder = BatchRecorder(weights, losses[0])
-    size = runs_per_block(runs, entries)
-    make_eager = functools.partial(eager_batch, plan, recorder, weights, size)
-    pays = weights[0].device.type == "cpu" and compiling_batch_pays(total_runs, steps, entries)
-    if stepper_name == "compiled" or (stepper_name == "auto" and pays):
-
-        def compiled() -> Stepper[BatchProgress]:
-            if why_not is not None:
-                raise Unsupported(why_not)
-            chunk = runs_per_chunk(runs, steps, entries)
-            return compiled_batch(plan, recorder, weights, chunk, make_eager)
-
-        batch = compile_or_warn(compiled, make_eager, stacklevel=3)
-    else:
-        batch = make_eager()
-    drive(plan, batch, 0)
-    return recorder.finish()
+    return weights
 
 
-def _check_rates(given: float | Sequence[float] | Tensor, weights: Weights) -> Weights:
-    """One tensor of shape (runs,) per weight tensor, in that weight's dtype."""
+def _check_rates(learning_rates: float | Sequence[float] | Tensor, weights: Weights) -> Weights:
+    """Convert to one tensor of shape (runs,) per weight tensor, in that weight's dtype."""
     runs, count = len(weights[0]), len(weights)
-    if isinstance(given, Tensor):
-        check_dense_real("learning_rates", given)
+    if isinstance(learning_rates, Tensor):
+        check_dense_real("learning_rates", learning_rates)
     try:
-        rates = torch.as_tensor(given, dtype=torch.float64, device=weights[0].device)
+        rates = torch.as_tensor(learning_rates, dtype=torch.float64, device=weights[0].device)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise TypeError(f"`learning_rates` must be numbers, got {given!r}") from None
+        raise TypeError(f"`learning_rates` must be numbers, got {learning_rates!r}") from None
     if rates.shape not in ((), (runs,), (runs, count)):
         raise ValueError(
             f"`learning_rates` must be one number, ({runs},) or ({runs}, {count}), "
             f"got {tuple(rates.shape)}"
         )
-    wrong = rates[~((rates > 0) & rates.isfinite())]
-    if len(wrong):
-        raise ValueError(f"`learning_rates` must be positive and finite, got {wrong[0].item():g}")
+    invalid = rates[~((rates > 0) & rates.isfinite())]
+    if len(invalid):
+        raise ValueError(f"`learning_rates` must be positive and finite, got {invalid[0].item():g}")
     table = rates.reshape(-1, 1) if rates.dim() < 2 else rates
     table = table.expand(runs, count)
     return tuple(table[:, i].to(w.dtype) for i, w in enumerate(weights))

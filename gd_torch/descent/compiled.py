@@ -1,12 +1,12 @@
-"""Compiled steps of one run, verified against eager evaluations on the way.
+"""Compiled steps of one run, verified against eager evaluations.
 
-No recording proves that compiled code does what the objective will do later: a branch may open, a
-callback may change what the objective reads. So loss and partials are compared with an eager
-evaluation at the same point: at the start, at a moved point, after 1, 2, 4, 8, ... steps, before
-and after every callback, and where the run ends. There the norm, the decision to stop and the
-recorded points are checked too, and after 0, 1, 2, 4, ... steps the update. Points are recorded
-once they are verified; at a difference those since the last verified point are discarded, and the
-run goes on eagerly.
+A trace cannot prove that compiled code computes what the objective will compute later: the
+objective may take another branch, or a callback may change its data. Therefore loss and partials
+are compared with an eager evaluation at the start, at a perturbed point, after 1, 2, 4, 8, ...
+steps, before and after every callback, and at the end. At these points the norm, the stop decision
+and the recorded points are also checked, and after 0, 1, 2, 4, ... steps the update. Points are
+stored once they are verified. If anything differs, the points since the last verified one are
+discarded and the run continues eagerly from there.
 """
 
 from __future__ import annotations
@@ -27,34 +27,35 @@ from gd_torch.descent.plan import Plan
 from gd_torch.descent.recorder import Recorder
 from gd_torch.descent.result import Point, Stop
 from gd_torch.descent.verification import (
-    agrees,
-    is_right_end,
-    is_right_record,
-    makes_the_step,
-    side_effect,
-    verified_program,
+    Segment,
+    compile_verified,
+    end_agrees,
+    record_agrees,
+    side_effect_reason,
+    step_agrees,
+    values_agree,
 )
 from gd_torch.typing import Objective, Weights
 
 MAX_PROGRAMS = 8
-"""Programs of one run, at most, where the callback changes what the objective computes."""
+"""Largest number of different programs of one run, if callbacks change the objective."""
 
-MAX_SLOTS = 1 << 18
-"""Points recorded between two verifications, at most."""
+MAX_BUFFERED_POINTS = 1 << 18
+"""Largest number of points recorded between two verifications."""
 
-MAX_ENTRIES = 1 << 22
-"""Entries of the weights at those points, at most."""
+MAX_BUFFERED_ENTRIES = 1 << 22
+"""Largest number of weight entries of these points."""
 
 
-class Verified(NamedTuple):
-    """The last point at which compiled and eager values agreed."""
+class VerifiedPoint(NamedTuple):
+    """The last point at which compiled and eager values agreed; weights of shape (entries,)."""
 
     step: int
     weights: Tensor
 
 
 def compiled_stepper(plan: Plan, recorder: Recorder, weights: Weights, step: int) -> Stepper[Point]:
-    """The compiled steps of one run.
+    """Create the compiled stepper of one run.
 
     Raises:
         Unsupported: the objective cannot be compiled, has side effects, or its compiled values
@@ -64,19 +65,19 @@ def compiled_stepper(plan: Plan, recorder: Recorder, weights: Weights, step: int
 
 
 class CompiledStepper:
-    """Runs a program from one verification to the next.
+    """Executes a compiled program from one verification to the next.
 
     Args:
-        plan: what the run is to do.
-        recorder: stores the points that are left, if they are due, once they are verified.
-        weights: where to go on from.
-        step: how many updates have led there.
-        program: one that is verified already.
+        plan: settings of the run.
+        recorder: stores the due points after their verification.
+        weights: weights at ``step``.
+        step: number of updates so far.
+        program: a verified program of the objective; None compiles one.
 
     Attributes:
-        here: the program's values where it is; None at the start.
-        unproven: whether the step from there is to be checked first.
-        eager: the steps that it has gone over to, if any.
+        current: the program's values at the present point; None at the start.
+        check_next_step: whether the next step is to be compared with an eager update.
+        eager: the eager stepper that has taken over after a difference, or None.
 
     Raises:
         Unsupported: as :func:`compiled_stepper`.
@@ -87,130 +88,138 @@ class CompiledStepper:
         program: Program | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.recorder, self.step = plan, recorder, step
-        self.program = program or verified_program(plan.objective, weights)
-        self.state = fingerprint(plan.objective)
+        self.program = program or compile_verified(plan.objective, weights)
+        self.fingerprint = fingerprint(plan.objective)
         self.programs = 1
         self.weights = self.program.flatten(weights)
         self.rates = self.program.rates_per_entry(plan.learning_rates)
-        self.verified = Verified(step, self.weights.clone())
+        self.verified = VerifiedPoint(step, self.weights.clone())
         self.first, self.interval = step, 1
-        self.here: RunResult | None = None
-        self.unproven = True
+        self.current: RunResult | None = None
+        self.check_next_step = True
         self.eager: EagerStepper | None = None
 
     def advance(self, until: int) -> Point:
-        """Make steps up to ``until``; the point there, or the one where the run ends before."""
+        """Execute steps up to ``until`` or to an earlier end; see :class:`Stepper`."""
         while self.eager is None:
             point = self._advance(until)
             if point is None:
-                self._go_on_eagerly("compiled values differ from eager ones")
+                self._continue_eagerly("compiled values differ from eager ones")
             elif point.ended or point.step == until:
                 return point
         return self.eager.advance(until)
 
-    def end(self) -> Point | None:
-        """Make all steps; None if they did not agree with eager evaluations up to the end."""
+    def run_to_end(self) -> Point | None:
+        """Execute all steps; None if a verification fails."""
         while True:
             point = self._advance(self.plan.steps)
             if point is None or point.ended:
                 return point
 
     def after_callback(self) -> None:
-        """Look whether the callback has changed what the objective reads, and record it again."""
+        """Compile again if the callback has changed what the objective computes."""
         if self.eager is not None:
             return
-        state = fingerprint(self.plan.objective)
-        change = self.state.difference(state)
+        after = fingerprint(self.plan.objective)
+        change = self.fingerprint.difference(after)
         weights = self.program.split(self.weights)
-        if change is None and agrees(self.plan.objective, weights, self._values()):
+        if change is None and values_agree(self.plan.objective, weights, self._values()):
             return
-        self.state = state
+        self.fingerprint = after
         eager = EagerStepper(self.plan, self.recorder, weights, self.step, self._values())
-        point = eager.advance(self.step + 1)  # leaves the point as it was before the callback
+        point = eager.advance(self.step + 1)  # with the values from before the callback
         if point.ended:
             self.eager = eager
             return
         try:
-            self._record_again(point)
-        except Unsupported as why:
+            self._recompile(point)
+        except Unsupported as reason:
             self.eager = eager
-            warn(f"the objective cannot be compiled again: {why}; all further steps run eagerly")
+            warn(f"the objective cannot be compiled again: {reason}; all further steps run eagerly")
 
-    def _record_again(self, point: Point) -> None:
-        """Go on from a point with what the objective computes now."""
-        program = verified_program(self.plan.objective, point.weights)
+    def _recompile(self, point: Point) -> None:
+        """Compile the changed objective and continue from a point."""
+        program = compile_verified(self.plan.objective, point.weights)
         if not program.same_code(self.program):
             self.programs += 1
         if self.programs > MAX_PROGRAMS:
             raise Unsupported("the callback has changed what it computes too often")
         self.program, self.step = program, point.step
         self.weights = program.flatten(point.weights)
-        self.verified = Verified(point.step, self.weights.clone())
-        self.first, self.interval, self.unproven = point.step, 1, True
+        self.verified = VerifiedPoint(point.step, self.weights.clone())
+        self.first, self.interval, self.check_next_step = point.step, 1, True
 
     def _values(self) -> tuple[Tensor, Weights]:
-        """The objective's value and partials at the point where the program is."""
-        assert self.here is not None
-        value = torch.tensor(self.here.loss, dtype=self.program.dtype)
+        """The program's value and partials at the present point."""
+        assert self.current is not None
+        value = torch.tensor(self.current.loss, dtype=self.program.dtype)
         return value, self.program.split(self.program.partials.clone())
 
-    def _proves_a_step(self) -> bool:
-        """Evaluate where the program is; whether the step from there is an eager one."""
+    def _next_step_agrees(self) -> bool:
+        """Evaluate the present point and compare the step from there with an eager one."""
         program, step = self.program, self.step
-        self.here, self.unproven = program.run(self.weights, self.rates, 0.0, step, step), False
+        self.current = program.run(self.weights, self.rates, 0.0, step, step)
+        self.check_next_step = False
         if not torch.equal(self.weights, self.verified.weights):
             return False
-        return makes_the_step(program, self.plan, self.weights, self.rates, self.here)
+        return step_agrees(program, self.plan, self.weights, self.rates, self.current)
 
     def _advance(self, until: int) -> Point | None:
-        """Make steps up to the next verification; None if anything differs there."""
-        if self.unproven and not self._proves_a_step():
+        """Execute steps up to the next verification; None if anything differs."""
+        if self.check_next_step and not self._next_step_agrees():
             return None
-        check = self.first + self.interval
-        slots = max(1, min(MAX_SLOTS, MAX_ENTRIES // self.program.count))
-        every = self.recorder.every
-        target = min(until, check)
-        record = None
-        if every:
-            target = min(target, self.step + slots * every)
-            record = self._room(min(slots, (target - self.step) // every + 1))
-        result = self.program.run(
+        target, record = self._next_target(until)
+        start = self.current
+        assert start is not None
+        self.current = self.program.run(
             self.weights, self.rates, self.plan.tolerance, self.step, target, record
         )
-        stop = None if result.code == Stop.STEPS else Stop(result.code)
-        if result.step == self.plan.steps and stop is None:
-            stop = Stop.STEPS
-        weights = self.program.split(self.weights)
-        before, self.here = self.here, result
-        assert before is not None
-        value, partials = self._values()
-        if not is_right_end(self.plan, result, target, weights, partials):
-            return None
-        if not agrees(self.plan.objective, weights, (value, partials)):
+        segment = Segment(start, self.verified.weights, self.current, self.weights)
+        if not self._agrees(segment, target, record):
             return None
         if record is not None:
-            start, end = self.verified.weights, self.weights
-            given = (self.program, self.plan, record, self.rates)
-            if not is_right_record(*given, before, start, result, end):
-                return None
-            self._hand_over(record)
-        self.step = result.step
-        self.verified = Verified(self.step, self.weights.clone())
-        if self.step == check:
-            self.interval, self.unproven = self.interval * 2, True
-        loss = torch.tensor(result.loss, dtype=self.program.dtype)
-        norm = result.gradient_norm
-        return Point(self.step, self.program.split(self.verified.weights), loss, norm, stop)
+            self._store_points(record)
+        return self._verified_point(self.current)
 
-    def _room(self, slots: int) -> RecordBuffer:
+    def _next_target(self, until: int) -> tuple[int, RecordBuffer | None]:
+        """The step to execute to, and the buffers for the points on the way, if any are due."""
+        target = min(until, self.first + self.interval)
+        every = self.recorder.every
+        if not every:
+            return target, None
+        count = self.program.count
+        slots = max(1, min(MAX_BUFFERED_POINTS, MAX_BUFFERED_ENTRIES // count))
+        target = min(target, self.step + slots * every)
+        slots = min(slots, (target - self.step) // every + 1)
         dtype = self.program.dtype
-        return RecordBuffer(
-            self.recorder.every, torch.empty(slots, dtype=dtype), torch.empty(slots, dtype=dtype),
-            torch.empty(slots, self.program.count, dtype=dtype),
-        )  # fmt: skip
+        losses, norms = torch.empty(slots, dtype=dtype), torch.empty(slots, dtype=dtype)
+        return target, RecordBuffer(every, losses, norms, torch.empty(slots, count, dtype=dtype))
 
-    def _hand_over(self, record: RecordBuffer) -> None:
-        """Give the points left since the last verified one to the recorder."""
+    def _agrees(self, segment: Segment, target: int, record: RecordBuffer | None) -> bool:
+        """Whether the end of a segment and its recorded points agree with eager steps."""
+        weights = self.program.split(self.weights)
+        values = self._values()
+        if not end_agrees(self.plan, segment.end, target, weights, values[1]):
+            return False
+        if not values_agree(self.plan.objective, weights, values):
+            return False
+        return record is None or record_agrees(self.program, self.plan, record, self.rates, segment)
+
+    def _verified_point(self, result: RunResult) -> Point:
+        """Mark the present point as verified and return it."""
+        self.step = result.step
+        self.verified = VerifiedPoint(self.step, self.weights.clone())
+        if self.step == self.first + self.interval:
+            self.interval, self.check_next_step = self.interval * 2, True
+        stop = None if result.code == Stop.STEPS else Stop(result.code)
+        if stop is None and self.step == self.plan.steps:
+            stop = Stop.STEPS
+        loss = torch.tensor(result.loss, dtype=self.program.dtype)
+        weights = self.program.split(self.verified.weights)
+        return Point(self.step, weights, loss, result.gradient_norm, stop)
+
+    def _store_points(self, record: RecordBuffer) -> None:
+        """Pass the recorded points to the recorder."""
         every, used = record.every, record.used
         if not used:
             return
@@ -219,24 +228,29 @@ class CompiledStepper:
         path = self.program.split(record.path[:used])
         self.recorder.extend(steps, record.losses[:used], record.norms[:used], path)
 
-    def _go_on_eagerly(self, why: str) -> None:
-        """Discard what is not verified and make all further steps eagerly."""
+    def _continue_eagerly(self, reason: str) -> None:
+        """Return to the last verified point and execute all further steps eagerly."""
         step, flat = self.verified
         weights = tuple(w.clone() for w in self.program.split(flat))
         self.eager = EagerStepper(self.plan, self.recorder, weights, step)
-        warn(f"{why}; the steps after step {step} run eagerly")
+        warn(f"{reason}; the steps after step {step} run eagerly")
 
 
-def side_effects_of(objective: Objective, evaluate_it: Callable[[], object]) -> str | None:
-    """Why an objective must not be compiled, as seen while it is evaluated; None if nothing is."""
+def side_effects_of(objective: Objective, evaluate_once: Callable[[], object]) -> str | None:
+    """The reason why an objective must not be compiled, from one evaluation; None if there is none.
+
+    Args:
+        objective: the objective.
+        evaluate_once: evaluates it, exactly once.
+    """
     before = fingerprint(objective)
-    evaluate_it()
+    evaluate_once()
     change = before.difference(fingerprint(objective))
-    return hidden_inputs(objective) or side_effect(change)
+    return hidden_inputs(objective) or side_effect_reason(change)
 
 
 def warn(message: str) -> None:
-    """A RuntimeWarning at the line that called the library."""
+    """Issue a RuntimeWarning for the line that called the library."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").startswith("gd_torch."):
         frame, level = frame.f_back, level + 1

@@ -1,39 +1,50 @@
-"""When "auto" compiles: a rule of counts alone, so that a run gives the same bits every time."""
+"""When stepper="auto" compiles: if the estimated remaining work exceeds the compile time.
+
+The estimate counts operations, never time, so that the decision and the results are reproducible.
+"""
 
 from __future__ import annotations
 
 import math
 
 COMPILE_SECONDS = 0.15
-"""Compiling pays where more eager work than this lies ahead. It takes 0.3 s, or 0.03 s where the
-library is on the disk; whether it is must not matter, so that neither case loses much."""
+"""Remaining eager work from which compiling is worthwhile. Compiling takes 0.3 s, loading from the
+cache 0.03 s; the decision must not depend on the state of the cache, so this is in between."""
 
 EAGER_TRIAL_SECONDS = 0.1
-"""Eager work before compiling where a tolerance may end the run at any time."""
+"""Estimated eager work before compiling if the run may end early by its tolerance."""
 
 EAGER_START_SECONDS = 0.01
-"""Eager work before compiling where only a divergence may, which happens soon."""
+"""Estimated eager work before compiling if the run may end early only by divergence."""
 
 MIN_STEPS_TO_COMPILE = 100
-"""Runs of fewer steps are eager; their work is not even estimated."""
+"""Runs with fewer steps are always eager; their work is not estimated."""
 
 MIN_STEPS_BETWEEN_CALLBACKS = 50
-"""Runs with a callback more often than this are eager: compiled steps are verified there."""
+"""Runs with more frequent callbacks are always eager, as every callback needs a verification."""
 
 BATCH_STEP_SECONDS, BATCH_ENTRY_SECONDS = 4e-4, 1.5e-8
-"""What an eager step of a block of runs takes, and what it takes for every entry that it makes."""
+"""Estimated time of an eager step of a block of runs: per step, and per entry of its tensors."""
 
-ENTRIES_PER_BLOCK = 1 << 24
-"""Entries of the largest tensor that an eager step of a block of runs makes, at most."""
+MAX_BLOCK_ENTRIES = 1 << 24
+"""Largest number of entries of a tensor in an eager step of a block of runs."""
+
+TARGET_CHUNKS = 16
+"""Number of chunks of a compiled batch, unless they become too small."""
+
+MIN_RUNS_PER_CHUNK = 256
+
+MIN_CHUNK_WORK = 1 << 24
+"""Minimum of runs * steps * entries of the largest tensor of a chunk."""
 
 
 def compile_after_step(seconds: float, steps: int, tolerance: float) -> int | None:
-    """The eager steps before compiling, None where compiling does not pay.
+    """The number of eager steps before compiling; None if compiling is not worthwhile.
 
     Args:
-        seconds: what an eager step is estimated to take.
+        seconds: estimated time of an eager step, > 0.
         steps: the step limit of the run.
-        tolerance: of the run.
+        tolerance: the tolerance of the run.
 
     >>> compile_after_step(1e-4, 50_000, tolerance=0.0), compile_after_step(1e-4, 1000, 0.0)
     (100, None)
@@ -44,36 +55,28 @@ def compile_after_step(seconds: float, steps: int, tolerance: float) -> int | No
 
 
 def runs_per_block(runs: int, entries: int) -> int:
-    """How many runs fit in an eager block, if the largest tensor of one has so many entries.
+    """The number of runs of an eager block: a power of two, or all runs.
 
-    A power of two, unless all runs fit.
+    Args:
+        runs: number of runs.
+        entries: entries of the largest tensor in the evaluation of one run.
     """
-    fitting = max(1, ENTRIES_PER_BLOCK // max(entries, 8))
-    return min(1 << (fitting.bit_length() - 1), runs)
-
-
-CHUNKS = 16
-"""Into how many chunks a compiled batch is cut, for the callback and for verification."""
-
-MIN_RUNS_PER_CHUNK = 256
-"""Runs of a chunk, at least."""
-
-MIN_CHUNK_WORK = 1 << 24
-"""Runs x steps x entries of the largest tensor of a chunk, at least."""
+    limit = max(1, MAX_BLOCK_ENTRIES // max(entries, 8))
+    return min(1 << (limit.bit_length() - 1), runs)
 
 
 def runs_per_chunk(runs: int, steps: int, entries: int) -> int:
-    """How many runs of a compiled batch are verified and reported together.
+    """The number of runs of a compiled batch that are executed and verified together.
 
     >>> runs_per_chunk(1 << 20, 1000, 1), runs_per_chunk(1 << 16, 1000, 1)
     (65536, 16777)
     """
-    least = MIN_CHUNK_WORK // max(1, steps * entries)
-    return min(runs, max(MIN_RUNS_PER_CHUNK, -(-runs // CHUNKS), least))
+    minimum = MIN_CHUNK_WORK // max(1, steps * entries)
+    return min(runs, max(MIN_RUNS_PER_CHUNK, -(-runs // TARGET_CHUNKS), minimum))
 
 
-def compiling_batch_pays(runs: int, steps: int, entries: int) -> bool:
-    """Whether runs in eager blocks are estimated to take longer than compiling."""
+def should_compile_batch(runs: int, steps: int, entries: int) -> bool:
+    """Whether the estimated time of eager blocks exceeds the compile time."""
     block_steps = math.ceil(runs / runs_per_block(runs, entries)) * steps
     seconds = block_steps * BATCH_STEP_SECONDS + runs * steps * entries * BATCH_ENTRY_SECONDS
     return seconds > COMPILE_SECONDS

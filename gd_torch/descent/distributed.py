@@ -1,6 +1,7 @@
-"""One job over the processes of torch.distributed: its runs in chunks, or the rows of its data.
+"""Distribute runs in chunks, or rows of data, over the processes of torch.distributed.
 
-The caller starts the processes and their group; without a group the job is that of one process.
+The caller starts the processes and initialises the process group. Without a group all functions
+work on one process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gd_torch.validation import check_integer
 
 
 def rank_and_size() -> tuple[int, int]:
-    """This process's number and how many there are; (0, 1) without a process group.
+    """The rank of this process and the number of processes; (0, 1) without a process group.
 
     >>> rank_and_size()
     (0, 1)
@@ -35,7 +36,10 @@ def rank_and_size() -> tuple[int, int]:
 
 
 def chunk_ranges(runs: int, size: int) -> list[range]:
-    """The runs 0 to ``runs`` - 1 cut into ranges of ``size``; the last one may be shorter.
+    """Split the runs 0 to ``runs`` - 1 into ranges of ``size``; the last one may be shorter.
+
+    Raises:
+        TypeError, ValueError: ``size`` is not an int >= 1.
 
     >>> chunk_ranges(5, 2)
     [range(0, 2), range(2, 4), range(4, 5)]
@@ -55,22 +59,22 @@ def descend_chunks(
     stepper: Literal["auto", "eager", "compiled", "fused"] = "auto",
     callback: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[range, Descents]]:
-    """Make the runs of a job chunk by chunk, as many chunks at a time as there are processes.
+    """Execute chunks of runs, as many chunks at a time as there are processes.
 
-    The results of a chunk depend on the job and its range alone, at one thread to a process: not
-    on the number of processes, nor on which chunks are given.
+    With one thread per process, the results of a chunk depend only on its range and the other
+    arguments, not on the number of processes or the selection of chunks.
 
     Args:
         objective: a torch function of the weights of one run that returns one scalar.
-        starts: of all runs of the job, shape (r, *shape) each.
-        learning_rates: shape (r,) or (r, weights).
-        chunks: the runs to make, the same on all processes.
+        starts: the starts of all runs, shape (r, *shape) each.
+        learning_rates: of all runs, shape (r,) or (r, weights).
+        chunks: ranges of the runs to execute, the same on all processes.
         steps, tolerance, stepper: as for ``descend_many``.
-        callback: as for ``descend_many``, of the chunk that this process is making.
+        callback: as for ``descend_many``, for the chunk of this process.
 
     Yields:
-        On rank 0 every chunk with its :class:`Descents`, in order, as soon as it is there;
-        elsewhere nothing. All processes must exhaust it.
+        On rank 0 every chunk with its :class:`Descents`, in order, as soon as it is complete; on
+        other ranks nothing. All processes must exhaust the iterator.
 
     Raises:
         ConnectionError: another process has ended.
@@ -92,13 +96,13 @@ def descend_chunks(
             rows = slice(round_of_chunks[rank].start, round_of_chunks[rank].stop)
             chunk_starts = tuple(w[rows] for w in starts)
             ends = descend_many(objective, chunk_starts, learning_rates[rows], **options)
-        with _exchange():
+        with _communication():
             received = _gather_on_rank0(round_of_chunks, ends, starts[0].device)
         yield from zip(round_of_chunks, received, strict=True) if rank == 0 else ()
 
 
 def concatenate(ends: list[Descents]) -> Descents:
-    """The runs of all chunks in a row."""
+    """Concatenate the results of chunks."""
     columns = zip(*(end.to_tensors() for end in ends), strict=True)
     return Descents.from_tensors([torch.cat(column) for column in columns])
 
@@ -106,9 +110,12 @@ def concatenate(ends: list[Descents]) -> Descents:
 def _gather_on_rank0(
     chunks: list[range], ends: Descents | None, device: torch.device
 ) -> list[Descents]:
-    """The ends of these chunks, one from each rank, on rank 0; an empty list on the others.
+    """Gather the results of the chunks, one per rank, on rank 0; an empty list on other ranks.
 
-    ``ends`` are this rank's, None if it had no chunk.
+    Args:
+        chunks: the chunk of each rank.
+        ends: the results of this rank, None if it had no chunk.
+        device: device of the gathered tensors.
     """
     if ends is None:
         return []
@@ -128,19 +135,22 @@ def _gather_on_rank0(
 
 
 def broadcast_from_rank0(chunks: list[range]) -> list[range]:
-    """The argument of rank 0, on every process."""
-    box = [chunks]
+    """Return the argument of rank 0 on every process."""
+    objects = [chunks]
     if rank_and_size()[1] > 1:
-        with _exchange():
-            dist.broadcast_object_list(box, 0)
-    return box[0]
+        with _communication():
+            dist.broadcast_object_list(objects, 0)
+    return objects[0]
 
 
 # ---------------------------------------------------------------- rows
 
 
 def local_rows(rows: int) -> slice:
-    """The rows that this process holds: a contiguous share, none larger by more than one.
+    """The contiguous range of rows of this process; the ranges differ in size by at most one.
+
+    Args:
+        rows: total number of rows.
 
     Raises:
         ValueError: there are fewer rows than processes.
@@ -155,21 +165,22 @@ def local_rows(rows: int) -> slice:
 
 
 def data_parallel_mean(mean: Objective, rows: int) -> Objective:
-    """The mean over the rows of all processes, from the mean over this one's.
+    """The mean over the rows of all processes, from the mean over the rows of this process.
 
-    (1/n) sum_i f_i = sum over ranks r of (n_r/n) mean_r. At every evaluation the processes add up
-    their losses and partials, all in one exchange; all of them then see the same bits and stop at
-    the same step. The weights are those of every process; only eager steps can be made.
+    (1/n) sum_i f_i = sum over ranks r of (n_r/n) mean_r. Every evaluation adds the losses and
+    partials of all processes in one all-reduce. The result has the same bits on all processes, so
+    they stop at the same step. The weights must be equal on all processes. Only eager steps are
+    possible.
 
     Args:
         mean: a torch function of the weights, such as ``network_mse(X[own], Y[own])``.
-        rows: how many rows this process holds.
+        rows: number of rows of this process.
 
     Returns:
-        An objective of the same weights, to be called by all processes.
+        An objective of the same weights, which all processes must evaluate together.
 
     Raises:
-        ConnectionError: from the objective, when another process has ended.
+        ConnectionError: from the objective: another process has ended.
     """
     count = torch.tensor(float(rows), dtype=torch.float64)
     total = float(all_reduce_sum(count))
@@ -182,16 +193,20 @@ def data_parallel_mean(mean: Objective, rows: int) -> Objective:
 
 
 def all_reduce_sum(share: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, the same bits on each."""
+    """The sum of a tensor over all processes, with the same bits on each.
+
+    Raises:
+        ConnectionError: another process has ended.
+    """
     total = share.detach().clone()
     if rank_and_size()[1] > 1:
-        with _exchange():
+        with _communication():
             dist.all_reduce(total)
     return total
 
 
 class _DataParallelMean(torch.autograd.Function):
-    """Value and partials added up in the forward pass, so that one exchange is enough."""
+    """Adds value and partials in the forward pass, in a single all-reduce."""
 
     @staticmethod
     def forward(ctx: Any, mean: Objective, share: float, *weights: Tensor) -> Tensor:
@@ -208,9 +223,9 @@ class _DataParallelMean(torch.autograd.Function):
 
 
 @contextmanager
-def _exchange() -> Iterator[None]:
-    """Turn the error of a failed exchange into one that says why: another process has ended."""
+def _communication() -> Iterator[None]:
+    """Convert the RuntimeError of a failed communication to a ConnectionError."""
     try:
         yield
     except RuntimeError as error:
-        raise ConnectionError("another process of this job has ended") from error
+        raise ConnectionError("another process has ended") from error

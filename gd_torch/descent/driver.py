@@ -1,4 +1,4 @@
-"""The one loop: advance from event to event, call back, stop. For single runs and for batches."""
+"""The driver loop of single runs and of batches: advance, call the callback, stop."""
 
 from __future__ import annotations
 
@@ -9,58 +9,61 @@ from typing import Protocol, TypeVar
 from gd_torch.compiler.errors import Unsupported
 
 
-class Reached(Protocol):
-    """Where a stepper has come to: a ``Point`` of a run, or the ``BatchProgress`` of many."""
+class Progress(Protocol):
+    """The result of ``Stepper.advance``: ``Point`` for one run, ``BatchProgress`` for many."""
 
     @property
     def progress(self) -> int:
-        """Updates made, or runs finished."""
+        """Number of updates, or of runs that have ended."""
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to do."""
+        """Whether the run, or all runs, have ended."""
 
 
-R = TypeVar("R", bound=Reached)
-R_co = TypeVar("R_co", bound=Reached, covariant=True)
+R = TypeVar("R", bound=Progress)
+R_co = TypeVar("R_co", bound=Progress, covariant=True)
 
 
 class Stepper(Protocol[R_co]):
-    """Executes steps.
+    """Executes steps and passes due points to its recorder.
 
-    It holds the recorder and stores the points that it leaves, if they are due. It never leaves
-    the point that it returned last before it is called again.
+    A point is recorded when the stepper advances beyond it. The stepper remains at the point that
+    it returned until ``advance`` is called again.
     """
 
     def advance(self, until: int) -> R_co:
-        """Make progress up to ``until``, or to an end before it, and return where that is.
+        """Advance to at most ``until`` updates (or runs that have ended), or to an earlier end.
 
-        A run is evaluated at the point returned, which has no more than ``until`` updates. If the
-        run ends there, every further call returns the same point.
+        The returned point is evaluated. After the end of a run, further calls return the same
+        point.
         """
 
     def after_callback(self) -> None:
-        """The callback was called, and may have changed what the objective reads."""
+        """Called after the callback, which may have changed data of the objective."""
 
 
 class Events(Protocol[R]):
-    """What happens on the way: a ``Plan`` or a ``BatchPlan``."""
+    """The callback events of a run or a batch: a ``Plan`` or a ``BatchPlan``."""
 
     def next_event(self, progress: int, /) -> int:
-        """Up to where the stepper need not stop."""
+        """The next progress, after this one, at which the driver must regain control."""
 
     def finish_step(self, reached: R, /) -> R:
-        """Call the callback if it is due; where that leaves the run."""
+        """Call the callback if it is due; return the point, with the callback's reason to stop."""
 
 
 def drive(events: Events[R], stepper: Stepper[R], progress: int, until: int | None = None) -> R:
-    """Advance to the end, or to ``until``; where that is.
+    """Advance a stepper to the end of the run or to ``until``.
 
     Args:
-        events: when to pause, and what to do then.
+        events: the callback events.
         stepper: executes the steps.
-        progress: where the stepper is; the callback has been called there, or is not due.
-        until: where to stop at the latest, for a stepper that another one takes over from.
+        progress: present progress of the stepper; the callback is not called there.
+        until: the progress to stop at, for a stepper that is then replaced; None for no limit.
+
+    Returns:
+        The last point.
     """
     while True:
         event = events.next_event(progress)
@@ -76,10 +79,10 @@ def drive(events: Events[R], stepper: Stepper[R], progress: int, until: int | No
 def compile_or_warn(
     make_compiled: Callable[[], Stepper[R]], make_eager: Callable[[], Stepper[R]], stacklevel: int
 ) -> Stepper[R]:
-    """The compiled stepper; the eager one, with a RuntimeWarning, if it cannot be compiled."""
+    """Create the compiled stepper, or the eager one with a RuntimeWarning if that is impossible."""
     try:
         return make_compiled()
-    except Unsupported as why:
-        message = f"the objective cannot be compiled, its steps run eagerly: {why}"
+    except Unsupported as reason:
+        message = f"the objective cannot be compiled, its steps run eagerly: {reason}"
         warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
         return make_eager()

@@ -1,4 +1,4 @@
-"""Gradient descent on one page: evaluate, decide whether to stop, record, update."""
+"""Eager steps of one run: evaluate, decide whether to stop, record, update."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from gd_torch.typing import Weights
 
 
 class EagerStepper:
-    """Evaluates the objective anew at every step.
+    """Evaluates the objective in Python at every step.
 
     Args:
-        plan: what the run is to do.
-        recorder: stores the points that are left, if they are due.
-        weights: where to go on from; they must not change while the run lasts.
-        step: how many updates have led there.
-        evaluated: value and partials there, if they are known.
+        plan: settings of the run.
+        recorder: stores the due points.
+        weights: weights at ``step``; they must not be modified during the run.
+        step: number of updates so far.
+        evaluated: value and partials at these weights; None evaluates them.
 
     Attributes:
-        objective: that of the plan; it may be exchanged between two calls of ``advance``.
+        objective: the objective of the plan; it may be replaced between calls of ``advance``.
     """
 
     def __init__(
@@ -36,16 +36,17 @@ class EagerStepper:
         self._evaluated = evaluated
 
     def advance(self, until: int) -> Point:
-        """Make steps up to ``until``; the point there, or the one where the run ends before."""
+        """Execute steps up to ``until`` or to an earlier end; see :class:`Stepper`."""
         plan, recorder, objective = self.plan, self.recorder, self.objective
         weights, step = self.weights, self.step
-        rates, longest = plan.learning_rates, max(plan.learning_rates)
+        rates, largest_rate = plan.learning_rates, max(plan.learning_rates)
         bound, safe = _largest_entry(weights), min(torch.finfo(w.dtype).max for w in weights) / 4
         loss, partials = self._evaluated or evaluate(objective, weights)
         while True:
             value, norm = loss.item(), gradient_norm(partials)
             following = None if step >= until else update(weights, partials, rates)
-            bound += longest * norm  # no entry that follows is larger: most steps need no look
+            # A bound of all entries of `following`: while it is small, they need no finite check.
+            bound += largest_rate * norm
             stop = stop_reason(
                 value,
                 norm,
@@ -66,7 +67,7 @@ class EagerStepper:
         return Point(step, weights, loss, norm, stop)
 
     def after_callback(self) -> None:
-        """Nothing is kept of the objective but the evaluation at the point that was called back."""
+        """Do nothing: the objective is evaluated again at every step."""
 
 
 def _largest_entry(weights: Weights) -> float:

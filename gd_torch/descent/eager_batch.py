@@ -1,4 +1,4 @@
-"""Eager steps of many runs: side by side in blocks, or one run after the other."""
+"""Eager steps of many runs: in blocks by vmap, or one run after the other."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gd_torch.descent.step import batch_gradient_norms, batch_stop_codes, batch_
 from gd_torch.typing import Objective, Weights
 
 STEPS_BETWEEN_CHECKS = 64
-"""Steps of a block before it is checked which of its runs have ended."""
+"""Steps of a block between two checks for runs that have ended."""
 
 
 class EagerBlock:
-    """A block of runs that make their steps together; a run that has ended makes room for the next.
+    """Advances a block of runs together; a run that has ended is replaced by the next one.
 
     Args:
-        plan: what the runs are to do.
-        recorder: stores their ends.
-        weights: all start weights, shape (runs, *shape) each.
-        size: how many runs make their steps at a time, at most.
-        first_run: the runs before this one have ended already.
+        plan: settings of the runs.
+        recorder: stores the final points.
+        weights: all starts, shape (runs, *shape) each.
+        size: maximum number of runs in the block.
+        first_run: the first run to execute.
     """
 
     def __init__(
@@ -40,29 +40,29 @@ class EagerBlock:
     ) -> None:
         self.plan, self.recorder, self.starts = plan, recorder, weights
         self.next_run = first_run
-        self.evaluate = evaluation_of_many(plan.objective)
-        self.runs = self._take(size)
+        self.evaluate = batch_evaluation(plan.objective)
+        self.runs = self._next_runs(size)
         self.weights = tuple(w[self.runs] for w in weights)
         self.learning_rates = tuple(a[self.runs] for a in plan.learning_rates)
         self.steps = torch.zeros_like(self.runs)
 
     def advance(self, until: int) -> BatchProgress:
-        """Make steps until so many runs have ended, or all."""
+        """Execute steps until at least ``until`` runs have ended, or all."""
         while self.recorder.finished < until and len(self.runs):
-            most_steps = self.plan.steps - int(self.steps.max()) + 1
-            ends = self._advance_block(min(STEPS_BETWEEN_CHECKS, most_steps))
+            max_steps = self.plan.steps - int(self.steps.max()) + 1
+            ends = self._advance_block(min(STEPS_BETWEEN_CHECKS, max_steps))
             ended = (ends.codes > 0).nonzero().squeeze(1)
             if len(ended):
-                some = Descents.from_tensors([column[ended] for column in ends.to_tensors()])
-                self.recorder.add(self.runs[ended], some)
+                final = Descents.from_tensors([column[ended] for column in ends.to_tensors()])
+                self.recorder.add(self.runs[ended], final)
                 self._replace(ends.codes == 0)
         return BatchProgress(self.recorder.finished, self.recorder.runs)
 
     def after_callback(self) -> None:
-        """Nothing is kept of the objective."""
+        """Do nothing: the objective is evaluated again at every step."""
 
     def _advance_block(self, steps: int) -> Descents:
-        """Make steps with all runs that have not ended; where they are, code 0 for going on."""
+        """Advance all runs by up to ``steps`` steps; code 0 means that a run has not ended."""
         rates, plan = self.learning_rates, self.plan
         with torch.no_grad():
             for _ in range(steps):
@@ -73,36 +73,36 @@ class EagerBlock:
                 codes = batch_stop_codes(
                     losses, norms, largest, following, plan.tolerance, at_limit
                 )
-                goes_on = codes == 0  # a run that has ended stays, and ends there again
+                running = codes == 0  # a run that has ended keeps its weights and ends again
                 self.weights = tuple(
-                    torch.where(goes_on.reshape(-1, *[1] * (w.dim() - 1)), moved, w)
-                    for moved, w in zip(following, self.weights, strict=True)
+                    torch.where(running.reshape(-1, *[1] * (w.dim() - 1)), updated, w)
+                    for updated, w in zip(following, self.weights, strict=True)
                 )
-                self.steps = self.steps + goes_on
+                self.steps = self.steps + running
         return Descents(self.weights, losses, norms, self.steps, codes)
 
-    def _take(self, most: int) -> Tensor:
-        """The numbers of the next runs, ``most`` or fewer, int64."""
-        first, self.next_run = self.next_run, min(self.next_run + most, self.recorder.runs)
+    def _next_runs(self, count: int) -> Tensor:
+        """Indices of the next runs, at most ``count``, int64."""
+        first, self.next_run = self.next_run, min(self.next_run + count, self.recorder.runs)
         return torch.arange(first, self.next_run, device=self.starts[0].device)
 
-    def _replace(self, goes_on: Tensor) -> None:
-        """Drop the runs that have ended, and take in as many that wait."""
-        runs = self._take(int((~goes_on).sum()))
+    def _replace(self, running: Tensor) -> None:
+        """Replace the runs that have ended by the next ones."""
+        runs = self._next_runs(int((~running).sum()))
         columns = (*self.weights, *self.learning_rates)
         sources = (*self.starts, *self.plan.learning_rates)
         columns = tuple(
-            torch.cat([column[goes_on], source[runs]])
+            torch.cat([column[running], source[runs]])
             for column, source in zip(columns, sources, strict=True)
         )
-        count = len(self.weights)
-        self.weights, self.learning_rates = columns[:count], columns[count:]
-        self.steps = torch.cat([self.steps[goes_on], torch.zeros_like(runs)])
-        self.runs = torch.cat([self.runs[goes_on], runs])
+        split = len(self.weights)
+        self.weights, self.learning_rates = columns[:split], columns[split:]
+        self.steps = torch.cat([self.steps[running], torch.zeros_like(runs)])
+        self.runs = torch.cat([self.runs[running], runs])
 
 
-class OneByOne:
-    """Runs one after the other, for an objective that cannot be evaluated for many at once.
+class SequentialRuns:
+    """Executes one run after the other, for an objective that vmap cannot batch.
 
     Args:
         plan, recorder, weights, first_run: as for :class:`EagerBlock`.
@@ -114,7 +114,7 @@ class OneByOne:
         self.plan, self.recorder, self.starts, self.next_run = plan, recorder, weights, first_run
 
     def advance(self, until: int) -> BatchProgress:
-        """Make runs until so many have ended, or all."""
+        """Execute runs until at least ``until`` have ended, or all."""
         for run in range(self.next_run, min(until, self.recorder.runs)):
             rates = tuple(a[run].item() for a in self.plan.learning_rates)
             plan = Plan(self.plan.objective, rates, self.plan.steps, self.plan.tolerance, None, 1)
@@ -126,7 +126,7 @@ class OneByOne:
         return BatchProgress(self.recorder.finished, self.recorder.runs)
 
     def after_callback(self) -> None:
-        """Nothing is kept of the objective."""
+        """Do nothing: the objective is evaluated again at every step."""
 
 
 def eager_batch(
@@ -135,27 +135,27 @@ def eager_batch(
     weights: Weights,
     runs_per_block: int,
     first_run: int = 0,
-) -> EagerBlock | OneByOne:
-    """The eager steps of all runs from ``first_run`` on: in blocks if the objective allows it."""
+) -> EagerBlock | SequentialRuns:
+    """Create the eager stepper of all runs from ``first_run``: in blocks if vmap allows it."""
     try:
-        evaluation_of_many(plan.objective)(tuple(w[:1] for w in weights))
+        batch_evaluation(plan.objective)(tuple(w[:1] for w in weights))
     except RuntimeError:  # a Python branch on a weight, a random number, a custom backward pass
-        return OneByOne(plan, recorder, weights, first_run)
+        return SequentialRuns(plan, recorder, weights, first_run)
     return EagerBlock(plan, recorder, weights, runs_per_block, first_run)
 
 
-def evaluation_of_many(objective: Objective) -> Callable[[Weights], tuple[Tensor, Weights]]:
-    """Losses, shape (r,), and partials of r runs as a function of their weights.
+def batch_evaluation(objective: Objective) -> Callable[[Weights], tuple[Tensor, Weights]]:
+    """Return the function that computes losses, shape (r,), and partials of r runs.
 
-    The partials are those of the sum of the losses, as no run's loss depends on another's weights.
-    ``torch.func.grad`` would import torch's compiler, which takes a second.
+    The partials are those of the sum of the losses, as a loss does not depend on the weights of
+    other runs. ``torch.func.grad`` would import torch's compiler, which takes a second.
     """
-    many = torch.func.vmap(objective)
+    batched = torch.func.vmap(objective)
 
     def evaluate(weights: Weights) -> tuple[Tensor, Weights]:
         leaves = [w.detach().clone().requires_grad_() for w in weights]
         with torch.enable_grad():
-            losses = many(*leaves)  # (r,)
+            losses = batched(*leaves)  # (r,)
             partials = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         zeros = (
             torch.zeros_like(w) if d is None else d for w, d in zip(weights, partials, strict=True)

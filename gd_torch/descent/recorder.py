@@ -1,4 +1,4 @@
-"""What stores the points of a run, and the ends of many."""
+"""Recorders: they store the points of one run, or the final points of many."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gd_torch.descent.result import Descent, Descents, Point
 from gd_torch.typing import Weights
 
 POINTS_PER_BLOCK = 1024
-"""Points whose tensors are stacked into one, so that a long run holds few objects."""
+"""Points that are stacked into one tensor, to limit the number of objects of a long run."""
 
 
 class Recorder:
-    """Stores the points of a run that are due, and its last one.
+    """Stores the due points of a run and its last one.
 
     Args:
         record: "all", "last" or a period in steps, as for ``descend``.
 
     Attributes:
-        every: the period in steps; 0 where only the last point is stored.
+        every: the period in steps; 0 if only the last point is stored.
 
     Raises:
         ValueError: ``record`` is something else.
@@ -42,17 +42,17 @@ class Recorder:
         self._blocks: list[tuple[Tensor, ...]] = []
 
     def is_due(self, step: int) -> bool:
-        """Whether the point at this step is to be stored."""
+        """Whether the point at this step must be stored."""
         return self.every > 0 and step % self.every == 0
 
     def add(self, step: int, weights: Weights, loss: float, gradient_norm: float) -> None:
-        """Store a point. The tensors are not copied at once: they must not change any more."""
+        """Store a point; the tensors must not be modified afterwards, as they are copied later."""
         self._points.append((step, weights, loss, gradient_norm))
         if len(self._points) == POINTS_PER_BLOCK:
             self._stack()
 
     def extend(self, steps: Tensor, losses: Tensor, gradient_norms: Tensor, path: Weights) -> None:
-        """Store points that are due, as tensors of shape (points, ...) that change no more."""
+        """Store due points: tensors of shape (points, ...), which must not be modified later."""
         self._stack()
         self._blocks.append((steps, losses, gradient_norms, *path))
 
@@ -75,7 +75,7 @@ class Recorder:
         )
 
     def _stack(self) -> None:
-        """Stack the points added one by one into one block of tensors."""
+        """Stack the points from :meth:`add` into a block of tensors."""
         if not self._points:
             return
         steps, weights, losses, norms = zip(*self._points, strict=True)
@@ -86,15 +86,15 @@ class Recorder:
 
 
 class BatchRecorder:
-    """Stores the ends of many runs, in the order of their starts.
+    """Stores the final points of many runs, in the order of their starts.
 
     Args:
-        weights: all start weights, shape (runs, *shape) each.
-        loss: a loss of one run; the losses take its dtype and device.
+        weights: all starts, shape (runs, *shape) each.
+        loss: a loss of one run, whose dtype and device the losses have.
 
     Attributes:
-        runs: how many runs there are.
-        finished: how many have ended.
+        runs: number of runs.
+        finished: number of runs that have ended.
     """
 
     def __init__(self, weights: Weights, loss: Tensor) -> None:
@@ -104,16 +104,16 @@ class BatchRecorder:
         self._ends = Descents(tuple(torch.empty_like(w) for w in weights), *numbers, *counts)
 
     def add(self, runs: Tensor, ends: Descents) -> None:
-        """Store the ends of the runs with these numbers, int64, shape (ended,)."""
+        """Store the final points of the runs with these indices, int64, shape (ended,)."""
         first = int(runs[0])
         block = slice(first, first + len(runs))
-        in_a_row = torch.equal(runs, torch.arange(first, block.stop, device=runs.device))
+        contiguous = torch.equal(runs, torch.arange(first, block.stop, device=runs.device))
         for column, end in zip(self._ends.to_tensors(), ends.to_tensors(), strict=True):
-            column[block if in_a_row else runs] = end.to(column.dtype)
+            column[block if contiguous else runs] = end.to(column.dtype)
         self.finished += len(runs)
 
     def add_run(self, run: int, last: Point) -> None:
-        """Store the end of one run."""
+        """Store the final point of one run."""
         ends = self._ends
         for column, w in zip(ends.weights, last.weights, strict=True):
             column[run] = w
@@ -122,5 +122,5 @@ class BatchRecorder:
         self.finished += 1
 
     def finish(self) -> Descents:
-        """The ends of all runs."""
+        """The final points of all runs."""
         return self._ends

@@ -1,4 +1,4 @@
-"""Where runs stand and how they end."""
+"""Points and results of runs, and the reasons why they end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from gd_torch.typing import Weights
 
 
 class Stop(IntEnum):
-    """Why a run ended; 0 stands for a run that has not ended. ``str(stop)`` is a sentence.
+    """Why a run ended. ``str(stop)`` is a sentence.
 
-    Compiled steps return these numbers and files of sweeps hold them: they must not change.
+    The values must not change: compiled code returns them, and files of sweeps contain them. 0
+    means that a run has not ended.
 
     >>> print(Stop(4), Stop.STEPS.diverged)
     It reached the step limit. False
@@ -31,12 +32,12 @@ class Stop(IntEnum):
 
     @property
     def sentence(self) -> str:
-        """The reason in words."""
+        """The reason as a sentence."""
         return _SENTENCES[self]
 
     @property
     def diverged(self) -> bool:
-        """Whether a loss, a partial or a weight left the finite numbers."""
+        """Whether a loss, a partial or an updated weight is not finite."""
         return self in (Stop.LOSS, Stop.GRADIENT, Stop.WEIGHT)
 
     def __str__(self) -> str:
@@ -57,14 +58,14 @@ _SENTENCES = {
 
 
 class Point(NamedTuple):
-    """A point of a run, evaluated and not left yet.
+    """The present point of a run, with the objective evaluated there.
 
     Attributes:
-        step: how many updates have led there.
-        weights: one tensor per argument of the objective; the holder does not change them.
+        step: number of updates so far.
+        weights: one tensor per argument of the objective; must not be modified.
         loss: the objective there, shape (), in the objective's dtype.
         gradient_norm: the Euclidean norm over the partials of all weights there.
-        stop: why the run ends there, None if it may go on.
+        stop: why the run ends there, None if it does not.
     """
 
     step: int
@@ -75,7 +76,7 @@ class Point(NamedTuple):
 
     @property
     def progress(self) -> int:
-        """How many updates have been made."""
+        """Number of updates."""
         return self.step
 
     @property
@@ -85,11 +86,11 @@ class Point(NamedTuple):
 
 
 class BatchProgress(NamedTuple):
-    """How far a batch has come.
+    """The progress of a batch.
 
     Attributes:
-        finished: how many runs have ended.
-        runs: how many there are.
+        finished: number of runs that have ended.
+        runs: number of runs.
     """
 
     finished: int
@@ -97,27 +98,27 @@ class BatchProgress(NamedTuple):
 
     @property
     def progress(self) -> int:
-        """How many runs have ended."""
+        """Number of runs that have ended."""
         return self.finished
 
     @property
     def ended(self) -> bool:
-        """Whether all have."""
+        """Whether all runs have ended."""
         return self.finished == self.runs
 
 
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """A finished run; all tensors are detached.
+    """The result of one run; all tensors are detached.
 
     Attributes:
         weights: the last finite weights, one tensor per argument of the objective.
-        path: per weight the recorded weights, shape (recorded, *shape); the last is ``weights``.
+        path: per weight the recorded values, shape (recorded, *shape); the last is ``weights``.
         losses: the objective at each recorded point, shape (recorded,).
         gradient_norms: the Euclidean norm over the partials of all weights there, (recorded,).
-        recorded_steps: how many updates had been made at each recorded point, int64, (recorded,).
-        steps: how many updates were made.
-        stop: why it ended.
+        recorded_steps: number of updates before each recorded point, int64, (recorded,).
+        steps: number of updates.
+        stop: why the run ended.
     """
 
     weights: Weights
@@ -142,14 +143,14 @@ class Descent:
 
 @dataclass(frozen=True, eq=False)
 class Descents:
-    """The ends of r finished runs; all tensors are detached.
+    """The final points of r runs; all tensors are detached.
 
     Attributes:
         weights: the last finite weights, one tensor of shape (r, *shape) per argument.
         losses: the objective there, shape (r,).
         gradient_norms: the Euclidean norm over the partials of all weights there, shape (r,).
-        steps: how many updates each run made, int64, shape (r,).
-        codes: why each run ended, as the number of its :class:`Stop`, int64, shape (r,).
+        steps: number of updates of each run, int64, shape (r,).
+        codes: why each run ended, as the value of a :class:`Stop`, int64, shape (r,).
     """
 
     weights: Weights
@@ -159,7 +160,7 @@ class Descents:
     codes: Tensor
 
     def to_tensors(self) -> list[Tensor]:
-        """All tensors in a row."""
+        """All tensors as a list: weights, losses, gradient norms, steps, codes."""
         return [*self.weights, self.losses, self.gradient_norms, self.steps, self.codes]
 
     @classmethod
@@ -175,11 +176,11 @@ class Descents:
 
     @property
     def converged(self) -> Tensor:
-        """Which runs ended below the tolerance, bool, shape (r,)."""
+        """Which runs ended with a gradient norm below the tolerance, bool, shape (r,)."""
         return self.codes == Stop.TOLERANCE
 
     @property
     def diverged(self) -> Tensor:
-        """Which runs left the finite numbers, bool, shape (r,)."""
+        """Which runs diverged, bool, shape (r,)."""
         diverged = [int(stop) for stop in Stop if stop.diverged]
         return torch.isin(self.codes, torch.tensor(diverged, device=self.codes.device))

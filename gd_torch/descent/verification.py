@@ -1,206 +1,228 @@
-"""What must hold of compiled steps at a point: values, norm, the decision to stop, the next step.
+"""Checks of compiled steps against eager ones: values, norm, stop decision, update and record.
 
-An eager evaluation gives the values. The rest is computed again from them, by the functions that
-eager steps use, so that a wrong rate, norm, stop or record is seen although all values are right.
+Loss and partials are compared with an eager evaluation. The other quantities are recomputed from
+them with the functions of eager steps, so that a wrong learning rate, norm, stop or record is
+detected even if all values are correct.
 """
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gd_torch.compiler import Program, RecordBuffer, RunResult, Unsupported
 from gd_torch.compiler.side_effects import fingerprint
-from gd_torch.descent.agreement import FAST, agree, rounding_tolerances
+from gd_torch.descent.agreement import FAST_TOLERANCE_EPS, results_agree, rounding_tolerances
 from gd_torch.descent.plan import Plan
 from gd_torch.descent.result import Stop
 from gd_torch.descent.step import gradient_norm, stop_reason, update
 from gd_torch.gradients import evaluate
 from gd_torch.typing import Objective, Weights
 
-MOVED = 1 / 128
-"""How far the second point of the first verification is moved, relative and absolute."""
+PERTURBATION = 1 / 128
+"""Size of the perturbation of the second point of the first verification, relative and absolute."""
 
-UPDATE_ROUNDINGS = 4
-"""An update may differ from the eager one by this many roundings of its two terms."""
+UPDATE_TOLERANCE_EPS = 4
+"""Tolerance of an update, in eps times each of its two terms."""
 
 MAX_REPEATED_STEPS = 64
-"""Steps made again from the last recorded point, at most."""
+"""Largest number of steps that are repeated from the last recorded point."""
 
 
-def agrees(objective: Objective, weights: Weights, compiled: tuple[Tensor, Weights]) -> bool:
-    """Whether compiled values are those of an eager evaluation, which must not raise either."""
+class Segment(NamedTuple):
+    """Consecutive steps executed by one call of the program.
+
+    Attributes:
+        start, end: the program's results at the first and at the last point.
+        start_weights, end_weights: all entries of the weights there, shape (entries,).
+    """
+
+    start: RunResult
+    start_weights: Tensor
+    end: RunResult
+    end_weights: Tensor
+
+
+def values_agree(objective: Objective, weights: Weights, compiled: tuple[Tensor, Weights]) -> bool:
+    """Whether compiled value and partials agree with an eager evaluation, which must not raise."""
     weights = tuple(w.clone() for w in weights)
     try:
         eager = evaluate(objective, weights)
     except Exception:
-        return False  # an eager step will raise it again
-    return agree(objective, weights, eager, compiled)
+        return False  # the eager step will raise it again
+    return results_agree(objective, weights, eager, compiled)
 
 
-def is_norm(norm: float, partials: Weights) -> bool:
+def norm_agrees(norm: float, partials: Weights) -> bool:
     """Whether a norm is that of these partials, to rounding."""
     exact, info = gradient_norm(tuple(d.double() for d in partials)), torch.finfo(partials[0].dtype)
     if not (math.isfinite(norm) and math.isfinite(exact)):
-        return not (math.isfinite(norm) or exact < info.max * (1 - FAST * info.eps))
+        overflow = info.max * (1 - FAST_TOLERANCE_EPS * info.eps)
+        return not (math.isfinite(norm) or exact < overflow)
     terms = sum(d.numel() for d in partials)
-    return abs(norm - exact) <= (FAST + terms / 16) * info.eps * exact + info.tiny
+    tolerance = (FAST_TOLERANCE_EPS + terms / 16) * info.eps * exact + info.tiny
+    return abs(norm - exact) <= tolerance
 
 
-def is_update(
-    moved: Weights, weights: Weights, partials: Weights, rates: Weights,
-    roundings: float = UPDATE_ROUNDINGS,
+def updates_agree(
+    updated: Weights, weights: Weights, partials: Weights, rates: Weights,
+    step_tolerance_eps: float = UPDATE_TOLERANCE_EPS,
 ) -> Tensor:  # fmt: skip
-    """Whether weights moved by w - rate * partial; the last axis are the entries.
+    """Whether updated weights equal w - rate * partial, to rounding.
 
     Args:
-        roundings: by how many of them rate * partial may differ.
+        updated, weights, partials: per weight tensor, shape (..., entries).
+        rates: per weight tensor, broadcast against these.
+        step_tolerance_eps: tolerance of rate * partial, in eps.
+
+    Returns:
+        Whether all entries agree, bool, shape (...).
     """
-    found = []
-    for m, w, d, rate in zip(moved, weights, partials, rates, strict=True):
+    agree = []
+    for after, w, d, rate in zip(updated, weights, partials, rates, strict=True):
         step = rate.double() * d.double()
         info = torch.finfo(w.dtype)
-        least = info.eps * (UPDATE_ROUNDINGS * w.abs() + roundings * step.abs()) + info.tiny
-        found.append((m.isfinite() & ((m - (w.double() - step)).abs() <= least)).all(-1))
-    return torch.stack(found).all(0)
+        terms = UPDATE_TOLERANCE_EPS * w.abs() + step_tolerance_eps * step.abs()
+        tolerance = info.eps * terms + info.tiny
+        difference = (after - (w.double() - step)).abs()
+        agree.append((after.isfinite() & (difference <= tolerance)).all(-1))
+    return torch.stack(agree).all(0)
 
 
-def update_agrees(
-    objective: Objective, weights: Weights, moved: Weights, rates: tuple[float, ...]
+def update_agrees_with_eager(
+    objective: Objective, weights: Weights, updated: Weights, rates: tuple[float, ...]
 ) -> bool:
-    """Whether weights moved by an update whose partials equal eager ones to rounding."""
+    """Whether an update agrees with the eager one, given the rounding errors of the partials."""
     try:
         eager = evaluate(objective, tuple(w.clone() for w in weights))
         expected = update(weights, eager[1], rates)
-        least = UPDATE_ROUNDINGS * torch.finfo(weights[0].dtype).eps
-        growing = rounding_tolerances(partial(evaluate, objective), weights, eager)
-        for _, *partials in growing:
-            parts = zip(moved, expected, weights, eager[1], partials, rates, strict=True)
+        eps = UPDATE_TOLERANCE_EPS * torch.finfo(weights[0].dtype).eps
+        tolerances = rounding_tolerances(partial(evaluate, objective), weights, eager)
+        for _, *partial_tolerances in tolerances:
+            columns = zip(
+                updated, expected, weights, eager[1], partial_tolerances, rates, strict=True
+            )
             if all(
-                bool(((m - e).abs() <= least * (w.abs() + rate * d.abs()) + rate * noise).all())
-                for m, e, w, d, noise, rate in parts
+                bool(((u - e).abs() <= eps * (w.abs() + rate * d.abs()) + rate * tolerance).all())
+                for u, e, w, d, tolerance, rate in columns
             ):
                 return True
-    except Exception:  # the user's function, under a mode that it may not support
+    except Exception:  # from the user's function, under a dispatch mode that it may not support
         return False
     return False
 
 
-def is_right_end(
+def end_agrees(
     plan: Plan, result: RunResult, target: int, weights: Weights, partials: Weights
 ) -> bool:
-    """Whether the program came to ``target``, or stopped before it where an eager run stops too.
+    """Whether the program reached ``target``, or stopped earlier where an eager run stops too.
 
-    Its norm must be that of the partials, and ``stop_reason`` must find the same reason.
+    Its norm must be that of the partials, and ``stop_reason`` must return the same reason.
     """
     if result.code == Stop.STEPS and result.step != target:
         return False
-    if math.isfinite(result.loss) and not is_norm(result.gradient_norm, partials):
+    if math.isfinite(result.loss) and not norm_agrees(result.gradient_norm, partials):
         return False
     at_limit = result.step == plan.steps
     following = None
     if result.code == Stop.WEIGHT:
         following = update(weights, partials, plan.learning_rates)
     reason = stop_reason(
-        result.loss,
-        result.gradient_norm,
-        partials,
-        following,
-        plan.tolerance,
-        at_limit,
+        result.loss, result.gradient_norm, partials, following, plan.tolerance, at_limit
     )
     return reason == (None if result.code == Stop.STEPS and not at_limit else result.code)
 
 
-def makes_the_step(
-    program: Program, plan: Plan, flat: Tensor, rates: Tensor, here: RunResult
+def step_agrees(
+    program: Program, plan: Plan, flat: Tensor, rates: Tensor, current: RunResult
 ) -> bool:
-    """Whether one compiled step is the update of eager steps.
+    """Whether one compiled step is the update of an eager step.
 
     Args:
-        flat: the weights, shape (entries,); the step is made with a copy.
-        rates: what the program takes as the rate of each entry.
-        here: the program's values at these weights, whose partials it holds; it keeps them.
+        flat: the weights, shape (entries,); not modified.
+        rates: the learning rate of each entry, as passed to the program.
+        current: the program's values at these weights; the partials in the program are preserved.
     """
-    if here.code != Stop.STEPS:
+    if current.code != Stop.STEPS:
         return True  # the run ends here
-    moved, partials = flat.clone(), program.partials.clone()
-    after = program.run(moved, rates, 0.0, here.step, here.step + 1)
+    updated, partials = flat.clone(), program.partials.clone()
+    after = program.run(updated, rates, 0.0, current.step, current.step + 1)
     program.partials.copy_(partials)
-    weights, partials_of = program.split(flat), program.split(partials)
-    if after.step == here.step:
-        following = update(weights, partials_of, plan.learning_rates)
+    weights, partials_by_weight = program.split(flat), program.split(partials)
+    if after.step == current.step:
+        following = update(weights, partials_by_weight, plan.learning_rates)
         return after.code == Stop.WEIGHT and not all(bool(w.isfinite().all()) for w in following)
-    if after.step != here.step + 1:
+    if after.step != current.step + 1:
         return False
-    rows = tuple(x.reshape(-1) for x in program.split(moved))
+    columns = (program.split(updated), weights, partials_by_weight)
     alphas = tuple(torch.tensor(rate, dtype=flat.dtype) for rate in plan.learning_rates)
-    before, slopes = (tuple(x.reshape(-1) for x in views) for views in (weights, partials_of))
-    return bool(is_update(rows, before, slopes, alphas))
+    u, w, d = (tuple(x.reshape(-1) for x in column) for column in columns)
+    return bool(updates_agree(u, w, d, alphas))
 
 
-def is_right_record(
-    program: Program, plan: Plan, record: RecordBuffer, rates: Tensor, here: RunResult,
-    start: Tensor, end: RunResult, flat: Tensor,
-) -> bool:  # fmt: skip
-    """Whether as many points were recorded as are due, the first and the last of them rightly.
+def record_agrees(
+    program: Program, plan: Plan, record: RecordBuffer, rates: Tensor, segment: Segment
+) -> bool:
+    """Whether the program recorded the due points of a segment, and should have stopped at none.
 
-    At none of them the run should have stopped.
-
-    Args:
-        here, start: the values and the weights from which the program went.
-        end, flat: those at which it arrived, and which the steps from the last point lead to.
+    The first point is compared with the start of the segment, if it is due. From the last point
+    the steps to the end are repeated, if they are few.
     """
+    start, start_weights, end, end_weights = segment
     every, used = record.every, record.used
-    first = -(-here.step // every) * every
+    first = -(-start.step // every) * every
     if used != max(0, -(-(end.step - first) // every)):
         return False
     if not used:
         return True
     if bool((record.norms[:used].double() < plan.tolerance).any()):
         return False
-    if first == here.step:
+    if first == start.step:
         numbers = (record.losses[0].item(), record.norms[0].item())
-        if numbers != (here.loss, here.gradient_norm) or not torch.equal(record.path[0], start):
+        if numbers != (start.loss, start.gradient_norm):
+            return False
+        if not torch.equal(record.path[0], start_weights):
             return False
     last = first + (used - 1) * every
     if end.step - last > MAX_REPEATED_STEPS:
         return True
-    again, partials = record.path[used - 1].clone(), program.partials.clone()
-    reached = program.run(again, rates, 0.0, last, end.step)
+    repeated, partials = record.path[used - 1].clone(), program.partials.clone()
+    reached = program.run(repeated, rates, 0.0, last, end.step)
     program.partials.copy_(partials)
-    return reached.step == end.step and torch.equal(again, flat)
+    return reached.step == end.step and torch.equal(repeated, end_weights)
 
 
-def side_effect(change: str | None) -> str | None:
-    """Why a change that an evaluation makes keeps its objective from being compiled."""
+def side_effect_reason(change: str | None) -> str | None:
+    """Why an objective that changes state must not be compiled; None if it changes nothing."""
     return None if change is None else f"evaluating it has side effects: {change}"
 
 
-def verified_program(objective: Objective, weights: Weights) -> Program:
-    """A program whose values agree with eager ones at two points.
+def compile_verified(objective: Objective, weights: Weights) -> Program:
+    """Compile an objective and verify its values at the weights and at a perturbed point.
 
     Raises:
-        Unsupported: there is none, or evaluating the objective has side effects.
+        Unsupported: it cannot be compiled, evaluating it has side effects, or compiled values
+            differ from eager ones.
     """
     before = fingerprint(objective)
     program = Program(objective, weights)
-    why_not = side_effect(before.difference(fingerprint(objective)))
-    if why_not is not None:
-        raise Unsupported(why_not)
-    for point in (weights, moved(weights)):
-        if not agrees(objective, point, program.evaluate(point)):
+    reason = side_effect_reason(before.difference(fingerprint(objective)))
+    if reason is not None:
+        raise Unsupported(reason)
+    for point in (weights, perturb(weights)):
+        if not values_agree(objective, point, program.evaluate(point)):
             raise Unsupported("compiled values differ from eager ones")
     return program
 
 
-def moved(weights: Weights) -> Weights:
-    """A point near these weights: every entry moved by its own amount, always the same."""
+def perturb(weights: Weights) -> Weights:
+    """A point near the weights; every entry is changed by a different, deterministic amount."""
     points = []
     for w in weights:
         ramp = torch.linspace(-1.0, 1.0, w.numel() + 1, dtype=w.dtype)[1:].reshape(w.shape)
-        points.append(w.detach() + MOVED * ramp * (1.0 + w.detach().abs()))
+        points.append(w.detach() + PERTURBATION * ramp * (1.0 + w.detach().abs()))
     return tuple(points)

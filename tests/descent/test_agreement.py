@@ -13,7 +13,7 @@ from torch import Tensor
 from gd_torch import load_iris, network_mse
 from gd_torch.compiler.rounding import RoundingNoise, summed_terms
 from gd_torch.descent import agreement
-from gd_torch.descent.agreement import agree
+from gd_torch.descent.agreement import results_agree
 from gd_torch.gradients import evaluate
 
 
@@ -158,8 +158,8 @@ def test_the_same_gradient_in_another_order_of_operations_agrees(first, second, 
     assert list(
         agreement.rounding_tolerances(partial(evaluate, first), weights, evaluate(first, weights))
     )
-    assert agree(first, weights, evaluate(first, weights), evaluate(second, weights))
-    assert agree(second, weights, evaluate(second, weights), evaluate(first, weights))
+    assert results_agree(first, weights, evaluate(first, weights), evaluate(second, weights))
+    assert results_agree(second, weights, evaluate(second, weights), evaluate(first, weights))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_results_in_more_digits_agree(objective, at):
     weights = (at.to(torch.float32),)
     value, partials = evaluate(objective, (weights[0].double(),))
     compiled = (value.float(), tuple(d.float() for d in partials))
-    assert agree(objective, weights, evaluate(objective, weights), compiled)
+    assert results_agree(objective, weights, evaluate(objective, weights), compiled)
 
 
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -209,7 +209,7 @@ def test_noise_of_many_operations(function):
     *_, tolerances = agreement.rounding_tolerances(partial(evaluate, objective), weights, eager)
     size = eager[1][0].abs().max()
     assert (tolerances[1] <= 1e-3 * size).all()
-    assert not agree(objective, weights, eager, (eager[0], (eager[1][0] + 0.01 * size,)))
+    assert not results_agree(objective, weights, eager, (eager[0], (eager[1][0] + 0.01 * size,)))
 
 
 def test_a_network_in_single_precision_agrees_with_double_precision(iris):
@@ -220,7 +220,7 @@ def test_a_network_in_single_precision_agrees_with_double_precision(iris):
     value, partials = evaluate(objective, weights)
     single = tuple(w.float() for w in weights)
     compiled = (value.float(), tuple(d.float() for d in partials))
-    assert agree(objective, single, evaluate(objective, single), compiled)
+    assert results_agree(objective, single, evaluate(objective, single), compiled)
 
 
 @pytest.fixture(scope="module")
@@ -295,14 +295,14 @@ def test_wrong_results_do_not_agree(fault, dtype):
     weights = (numbers(4, seed=7).to(dtype),)
     value, (d,) = evaluate(regression, weights)
     value, d = fault(value, d)
-    assert not agree(regression, weights, evaluate(regression, weights), (value, (d,)))
+    assert not results_agree(regression, weights, evaluate(regression, weights), (value, (d,)))
 
 
 def test_a_dropped_term_of_a_thousand_is_noticed(dtype):
     """Value and partials are those of 999 terms."""
     weights = (numbers(4, seed=7).to(dtype),)
     eager = evaluate(regression, weights)
-    assert not agree(regression, weights, eager, evaluate(without_term, weights))
+    assert not results_agree(regression, weights, eager, evaluate(without_term, weights))
 
 
 def test_a_small_entry_is_judged_by_its_own_size(dtype):
@@ -313,8 +313,10 @@ def test_a_small_entry_is_judged_by_its_own_size(dtype):
 
     weights = (torch.ones(2, dtype=dtype),)
     value, (d,) = evaluate(objective, weights)
-    assert not agree(objective, weights, (value, (d,)), (value, (d * torch.tensor([1, 1.01]),)))
-    assert agree(objective, weights, (value, (d,)), (value, (d * (1 + 1e-7),))) or (
+    assert not results_agree(
+        objective, weights, (value, (d,)), (value, (d * torch.tensor([1, 1.01]),))
+    )
+    assert results_agree(objective, weights, (value, (d,)), (value, (d * (1 + 1e-7),))) or (
         dtype == torch.float64
     )
 
@@ -325,8 +327,8 @@ def test_a_long_sum_in_order_agrees():
     value, (d,) = evaluate(torch.sum, (x,))
     in_order = torch.from_numpy(x.numpy().cumsum(dtype="float32"))[-1]
     assert abs(in_order / value - 1) > 1e-4
-    assert agree(torch.sum, (x,), (value, (d,)), (in_order, (d,)))
-    assert not agree(torch.sum, (x,), (value, (d,)), (value * 1.001, (d,)))
+    assert results_agree(torch.sum, (x,), (value, (d,)), (in_order, (d,)))
+    assert not results_agree(torch.sum, (x,), (value, (d,)), (value * 1.001, (d,)))
 
 
 def test_a_frozen_item_assignment_is_noticed():
@@ -342,7 +344,7 @@ def test_a_frozen_item_assignment_is_noticed():
     value, (d,) = evaluate(objective, weights)
     wrong = d.clone()
     wrong[1] = d[1] / 2 * 3  # both paths
-    assert not agree(objective, weights, (value, (d,)), (value, (wrong,)))
+    assert not results_agree(objective, weights, (value, (d,)), (value, (wrong,)))
 
 
 def test_a_noise_partial_near_a_minimum_may_differ_but_not_by_much():
@@ -356,8 +358,8 @@ def test_a_noise_partial_near_a_minimum_may_differ_but_not_by_much():
     w = (x @ y / (x @ x)).reshape(())
     value, (d,) = evaluate(objective, (w,))
     assert abs(d.item()) < 1e-15
-    assert agree(objective, (w,), (value, (d,)), (value, (-d + 1e-17,)))
-    assert not agree(objective, (w,), (value, (d,)), (value, (d + 1e-12,)))
+    assert results_agree(objective, (w,), (value, (d,)), (value, (-d + 1e-17,)))
+    assert not results_agree(objective, (w,), (value, (d,)), (value, (d + 1e-12,)))
 
 
 @pytest.mark.parametrize("loss", [float("inf"), float("-inf"), float("nan")])
@@ -367,9 +369,9 @@ def test_a_loss_that_is_not_finite_needs_one_that_is_not_finite_either(loss):
     eager = (torch.tensor(loss), (torch.tensor(1.0),))
     for other in (float("inf"), float("nan")):
         compiled = (torch.tensor(other), (torch.tensor(5.0),))
-        assert agree(torch.square, weights, eager, compiled)
-    assert not agree(torch.square, weights, eager, (torch.tensor(1.0), eager[1]))
-    assert not agree(torch.square, weights, (torch.tensor(1.0), eager[1]), eager)
+        assert results_agree(torch.square, weights, eager, compiled)
+    assert not results_agree(torch.square, weights, eager, (torch.tensor(1.0), eager[1]))
+    assert not results_agree(torch.square, weights, (torch.tensor(1.0), eager[1]), eager)
 
 
 def test_nan_and_infinite_partials_agree_with_themselves_only():
@@ -378,11 +380,11 @@ def test_nan_and_infinite_partials_agree_with_themselves_only():
     weights = (torch.tensor([0.0, 0.0, 4.0]),)
     value, (d,) = evaluate(objective, weights)
     assert d[0].isinf() and d[1].isnan()
-    assert agree(objective, weights, (value, (d,)), (value, (d.clone(),)))
+    assert results_agree(objective, weights, (value, (d,)), (value, (d.clone(),)))
     for k, other in ((0, 1.0), (0, float("-inf")), (1, 0.0), (2, float("nan"))):
         wrong = d.clone()
         wrong[k] = other
-        assert not agree(objective, weights, (value, (d,)), (value, (wrong,)))
+        assert not results_agree(objective, weights, (value, (d,)), (value, (wrong,)))
 
 
 def test_results_of_another_shape_or_dtype_do_not_agree():
@@ -390,9 +392,9 @@ def test_results_of_another_shape_or_dtype_do_not_agree():
     weights = (torch.ones(3),)
     objective = lambda x: x.square().sum()  # noqa: E731
     value, (d,) = evaluate(objective, weights)
-    assert not agree(objective, weights, (value, (d,)), (value, (d[:1],)))
-    assert not agree(objective, weights, (value, (d,)), (value, (d.double(),)))
-    assert not agree(objective, weights, (value, (d,)), (value, (d, d)))
+    assert not results_agree(objective, weights, (value, (d,)), (value, (d[:1],)))
+    assert not results_agree(objective, weights, (value, (d,)), (value, (d.double(),)))
+    assert not results_agree(objective, weights, (value, (d,)), (value, (d, d)))
 
 
 def test_flushed_subnormal_numbers_agree():
@@ -401,7 +403,7 @@ def test_flushed_subnormal_numbers_agree():
     weights = (torch.ones(3),)
     value, (d,) = evaluate(objective, weights)
     assert 0 < d[0].item() < torch.finfo(torch.float32).tiny
-    assert agree(objective, weights, (value, (d,)), (value * 0, (d * 0,)))
+    assert results_agree(objective, weights, (value, (d,)), (value * 0, (d * 0,)))
 
 
 def test_an_objective_that_does_not_repeat_itself_does_not_agree():
@@ -414,7 +416,7 @@ def test_an_objective_that_does_not_repeat_itself_does_not_agree():
 
     weights = (torch.tensor(3.0),)
     eager, later = evaluate(objective, weights), evaluate(objective, weights)
-    assert not agree(objective, weights, eager, later)
+    assert not results_agree(objective, weights, eager, later)
 
 
 def test_an_objective_that_fails_under_noise_does_not_agree():
@@ -427,7 +429,7 @@ def test_an_objective_that_fails_under_noise_does_not_agree():
 
     weights = (torch.tensor(3.0),)
     value, (d,) = evaluate(objective, weights)
-    assert not agree(objective, weights, (value, (d,)), (value * 1.001, (d,)))
+    assert not results_agree(objective, weights, (value, (d,)), (value * 1.001, (d,)))
 
 
 def test_judging_changes_neither_random_state_nor_weights(dtype):
@@ -436,7 +438,7 @@ def test_judging_changes_neither_random_state_nor_weights(dtype):
     before = weights[0].clone()
     torch_state, python_state = torch.get_rng_state(), random.getstate()
     value, (d,) = evaluate(regression, weights)
-    assert not agree(regression, weights, (value, (d,)), (value, (d * 1.01,)))
+    assert not results_agree(regression, weights, (value, (d,)), (value, (d * 1.01,)))
     assert torch.equal(torch.get_rng_state(), torch_state) and random.getstate() == python_state
     assert torch.equal(weights[0], before) and weights[0]._version == 0
     assert not weights[0].requires_grad
@@ -450,7 +452,7 @@ def test_a_judgement_is_the_same_every_time():
         list(agreement.rounding_tolerances(partial(evaluate, regression), weights, eager))
         for _ in range(2)
     )
-    assert len(first) == len(second) == agreement.SAMPLES
+    assert len(first) == len(second) == agreement.NOISE_SAMPLES
     for some, same in zip(first, second, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(some, same, strict=True))
 

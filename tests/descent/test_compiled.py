@@ -67,7 +67,7 @@ def test_records_stops_and_callbacks_are_those_of_eager_mode(
     record, steps, tolerance, every, monkeypatch
 ):
     """For every way to record and to stop, over several fillings of the record's memory."""
-    monkeypatch.setattr("gd_torch.descent.compiled.MAX_SLOTS", 32)
+    monkeypatch.setattr("gd_torch.descent.compiled.MAX_BUFFERED_POINTS", 32)
     options = {"record": record, "steps": steps, "tolerance": tolerance, "callback_every": every}
     compiled, eager = both(MSE, init_weights((4, 2, 3)), learning_rate=0.5, **options)
     assert_same(compiled, eager, rtol=1e-11)

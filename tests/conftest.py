@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 import torch
+
+from gd_torch.cli.app import run as run_command
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell
     signal.signal(signal.SIGINT, signal.default_int_handler)  # or every child would ignore it too
@@ -53,7 +58,7 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> Script:
+def process(tmp_path: Path) -> Script:
     """Run ``scripts/NAME`` as a real process in an empty working directory."""
 
     def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -67,5 +72,40 @@ def script(tmp_path: Path) -> Script:
             timeout=120,
             check=False,
         )
+
+    return run
+
+
+COMMANDS = {
+    "train.py": "train",
+    "sweep.py": "sweep",
+    "reproduce.py": "reproduce",
+    "make_figures.py": "figures",
+    "check_partials.py": "check",
+}
+"""The subcommand of each script."""
+
+
+@pytest.fixture
+def script(tmp_path: Path, process: Script) -> Script:
+    """Run what ``scripts/NAME`` runs in an empty working directory.
+
+    It runs in this process, which spares the import of torch, unless environment variables are
+    given.
+    """
+
+    def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        if environment:
+            return process(name, *arguments, **environment)
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(tmp_path),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("default")
+            status = run_command(COMMANDS[name], arguments, str(ROOT / "scripts" / name))
+        return subprocess.CompletedProcess(name, status, out.getvalue(), err.getvalue())
 
     return run

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import TYPE_CHECKING
 
-from gd_torch import torch_loading
 from gd_torch.cli import torchrun
 from gd_torch.cli.parser import UsageError
+from gd_torch.torch_loading import load_torch
 
 if TYPE_CHECKING:
     import torch
-
-
-def load_torch() -> None:
-    """Import torch; the objects it creates are never searched for garbage."""
-    torch_loading.load_torch()
-    gc.freeze()
 
 
 def find_device(name: str) -> torch.device:

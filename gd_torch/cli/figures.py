@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gd_torch.cli import output
 from gd_torch.cli.argument_types import new_folder
-from gd_torch.cli.device import load_torch
 from gd_torch.cli.parser import Parser
+from gd_torch.torch_loading import load_torch
 from gd_torch.tutorial.catalogue import FIGURES, FORMATS, NAMES
 
 DESCRIPTION = """\

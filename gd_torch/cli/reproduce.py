@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from gd_torch.cli.argument_types import new_folder, whole
-from gd_torch.cli.device import load_torch
 from gd_torch.cli.figures import report_missing_pages
 from gd_torch.cli.file_checks import check_writable
 from gd_torch.cli.parser import Parser, add_output
 from gd_torch.cli.result_files import write_json
+from gd_torch.torch_loading import load_torch
 
 DESCRIPTION = """\
 Walk through the tutorial on gradient descent and partial derivatives: for each statement of its

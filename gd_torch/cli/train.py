@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from gd_torch.cli import output, torchrun, train_report
 from gd_torch.cli.argument_types import not_negative, positive, whole
-from gd_torch.cli.device import find_device, load_torch
+from gd_torch.cli.device import find_device
 from gd_torch.cli.parser import Parser, UsageError, add_device, add_output
 from gd_torch.cli.result_files import write_json, write_weights
 from gd_torch.cli.run_options import add_run, digest
 from gd_torch.cli.train_run import Keeper, keeping
+from gd_torch.torch_loading import load_torch
 
 if TYPE_CHECKING:
     from torch import Tensor

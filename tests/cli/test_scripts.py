@@ -12,19 +12,19 @@ SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_answers_at_once_and_shows_examples(name, script):
+def test_help_answers_at_once_and_shows_examples(name, process):
     """Under half a second of processor time, because torch is not imported."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = script(name, "--help")
+    done = process(name, "--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0 and "examples:" in done.stdout
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts_take_no_abbreviations(name, script):
+def test_scripts_take_no_abbreviations(name, process):
     """A misspelt option is refused, in one line, with status 2."""
-    done = script(name, "--hel")
+    done = process(name, "--hel")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
 
 
@@ -67,10 +67,10 @@ def test_a_disagreement_is_shown_and_fails_the_report(tmp_path):
     assert "DISAGREES  25.67" in done.stdout and "statements of the text agree" in done.stdout
 
 
-def test_the_benchmark_says_what_is_missing(script, tmp_path):
+def test_the_benchmark_says_what_is_missing(process, tmp_path):
     """Without its baselines: one line, status 2, nothing written."""
     (tmp_path / "jax.py").write_text("raise ImportError('not here')")
-    done = script("benchmark.py", "--json", "b.json", PYTHONPATH=str(tmp_path))
+    done = process("benchmark.py", "--json", "b.json", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "the baselines are not installed" in done.stderr and not (tmp_path / "b.json").exists()
 

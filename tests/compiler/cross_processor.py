@@ -1,4 +1,4 @@
-"""Generated programs compiled for several processors, each as an executable, and what they compute.
+"""Compile generated programs for several processors as executables, and run them.
 
 An executable reads the buffers and the state of a run from standard input, calls ``run`` and writes
 the state back. One for another processor is run by an emulator. No header is included.
@@ -24,7 +24,7 @@ from gd_torch.compiler.c_compiler import FLAGS
 from tests.compiler.elementary_source import TYPES, processors
 
 POINTS = 50
-"""Recorded points of a run, at most."""
+"""Largest number of recorded points of a run."""
 
 HEADER = ("data", "uni", "sca", "tab", "work", "steps", "period")
 """Numbers at the start of the input, int64: bytes of the buffers, steps, and period of records."""
@@ -68,7 +68,7 @@ int main(void) {
 
 @dataclass(frozen=True)
 class Variant:
-    """A compiler with its options, and the emulator of the processor, if it is another one."""
+    """A compiler with its options, and the emulator if the processor is another one."""
 
     compiler: str
     processor: str
@@ -77,13 +77,13 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The name in messages."""
         return f"{self.compiler} {self.processor} {self.level}"
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """A program, its buffers, and where a run of it starts."""
+class PortableProgram:
+    """A program with its buffers and the start of a run."""
 
     name: str
     program: Program
@@ -92,13 +92,13 @@ class Job:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of all numbers."""
+        """The dtype of all numbers."""
         return self.program.dtype
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Updates made, the reason to stop, and all numbers of a run: its end and its records."""
+    """The result of a run: number of updates, stop code, and the final and recorded numbers."""
 
     step: int
     code: int
@@ -114,16 +114,18 @@ class Outcome:
         )
 
 
-def job(name: str, objective: Callable[..., Tensor], start: tuple[Tensor, ...], rate: float) -> Job:
-    """The generated program of an objective, which is not compiled for this process."""
+def portable_program(
+    name: str, objective: Callable[..., Tensor], start: tuple[Tensor, ...], rate: float
+) -> PortableProgram:
+    """Generate the program of an objective without compiling it for this process."""
     with mock.patch.dict(Program.__init__.__globals__, {"load_library": lambda *_, **__: None}):
         program = Program(objective, start)
     weights = program.flatten(start)
-    return Job(name, program, weights, torch.full_like(weights, rate))
+    return PortableProgram(name, program, weights, torch.full_like(weights, rate))
 
 
 def needed() -> list[str]:
-    """What is missing for all variants, as names of Debian packages."""
+    """The Debian packages that are missing for the variants."""
     commands = {"gcc": "gcc", "clang": "clang"}
     if platform.machine() != "aarch64":
         commands |= {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "qemu-aarch64": "qemu-user"}
@@ -131,7 +133,7 @@ def needed() -> list[str]:
 
 
 def variants(compiler: str, level: str) -> list[Variant]:
-    """A compiler and a level on every processor that can be run here, by an emulator or without."""
+    """A compiler and a level for every processor that can be executed here or emulated."""
     if platform.machine() != "x86_64":
         return [Variant(compiler, "native", level)]
     here = [Variant(compiler, p, level) for p in processors() if p != "native"]
@@ -139,8 +141,8 @@ def variants(compiler: str, level: str) -> list[Variant]:
     return [*here, Variant(cross, "armv8-a", level, "qemu-aarch64")]
 
 
-def build(work: Job, variant: Variant, directory: Path, *flags: str) -> Path:
-    """The executable of a job, linked statically; the flags are those of ordinary programs."""
+def build(work: PortableProgram, variant: Variant, directory: Path, *flags: str) -> Path:
+    """Compile a program to a static executable, with the flags of the library."""
     path = directory / "".join(
         c if c.isalnum() else "_" for c in f"{work.name}{variant.name}{flags}"
     )
@@ -155,8 +157,8 @@ def build(work: Job, variant: Variant, directory: Path, *flags: str) -> Path:
     return path
 
 
-def run(path: Path, work: Job, steps: int, variant: Variant) -> Outcome:
-    """Steps of a run from its start."""
+def run(path: Path, work: PortableProgram, steps: int, variant: Variant) -> Outcome:
+    """Run an executable for a number of steps."""
     arrays, period = work.program.arrays, -(-steps // POINTS)
     given = [arrays.data, arrays.uniform, arrays.scalars, arrays.tables, arrays.work]
     sizes = [t.numel() * t.element_size() for t in given]

@@ -28,13 +28,13 @@ from tqdm import tqdm
 from gd_torch import descend
 
 Choose = Callable[[int], int]
-"""A whole number from 0 to n - 1, drawn by hypothesis or by a seeded generator."""
+"""Draws an integer from 0 to n - 1, by hypothesis or by a seeded generator."""
 
 STEPS = 5
-LARGEST = 20.0
-"""Values beyond this are squashed, so that no chain of operations overflows."""
+MAX_VALUE = 20.0
+"""Larger values are compressed by tanh, so that no chain of operations overflows."""
 
-MOST_ENTRIES = 300
+MAX_ENTRIES = 300
 
 PREAMBLE = """\
 import math
@@ -380,10 +380,10 @@ class _Builder:
             self.values.pop(out, None)
             return False
         value = self.value(out)
-        if not value.numel() or value.numel() > MOST_ENTRIES or not bool(value.isfinite().all()):
+        if not value.numel() or value.numel() > MAX_ENTRIES or not bool(value.isfinite().all()):
             return False
-        if float(value.abs().max()) > LARGEST:
-            squash = f"{out} = {LARGEST:g} * torch.tanh({out} / {LARGEST:g})"
+        if float(value.abs().max()) > MAX_VALUE:
+            squash = f"{out} = {MAX_VALUE:g} * torch.tanh({out} / {MAX_VALUE:g})"
             code = f"{code}\n{squash}"
             self.execute(squash)
         self.body += code.split("\n")

@@ -1,10 +1,10 @@
-"""Hostile objectives: each may crash, freeze a value or change the process it runs in.
+"""Hostile objectives: each may crash, make a value constant, or change its process.
 
     python -m tests.compiler.hostile NAME ...
 
 runs the named objectives one after the other, with eager, compiled and automatic steps, and prints
 two JSON lines for each: its name before it starts, then its results. The parent process therefore
-knows which objective has killed the interpreter.
+knows which objective crashed the interpreter.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Hostile:
         make: builds a fresh objective and its start, so that no state passes between steppers.
         steps: steps of the compiled run and its eager reference.
         auto_steps: steps of the automatic run and its eager reference; 0 leaves them out.
-        impure: the objective counts its calls or reads a clock, so that results may differ from
-            eager ones if a warning says that the steps are eager.
-        alone: it changes the whole process and needs one of its own.
+        impure: the objective counts its calls or reads a clock: results may differ from eager ones
+            if a warning says that the steps are eager.
+        alone: it changes global state and needs a process of its own.
     """
 
     make: Callable[[], tuple[Callable[..., object], object]]
@@ -72,7 +72,7 @@ def numbers(*values: float) -> Tensor:
 
 
 def bowl(w: Tensor) -> Tensor:
-    """A plain objective, for parts that are not hostile."""
+    """A plain objective, the part that is not hostile."""
     return (w - numbers(1.0, 2.0, 3.0)).square().sum()
 
 

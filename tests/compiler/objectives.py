@@ -2,9 +2,9 @@
 
 Every case is deterministic. ``cases(dtype)`` builds them from fixed generators, so that float32 and
 float64 cases differ by rounding only. ``must_compile`` marks what an ordinary user expects to be
-compiled; the other cases may run eagerly with a warning. The cases that must be refused, since they
-read a weight as a Python number, are in ``REFUSED``; ``stochastic`` has objectives that draw random
-numbers, which have no reference result.
+compiled; the other cases may run eagerly with a warning. The cases in ``REFUSED`` must run eagerly,
+as they read a weight as a Python number; ``stochastic`` has objectives that draw random numbers and
+have no reference result.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Data:
         return (low + (high - low) * drawn).to(self.dtype)
 
     def labels(self, classes: int, *shape: int) -> Tensor:
-        """Whole numbers below ``classes``, int64."""
+        """Integers below ``classes``, int64."""
         return torch.randint(classes, shape, generator=self.generator)
 
     def values(self, *numbers: float) -> Tensor:
@@ -1671,7 +1671,7 @@ def linear_algebra(data: Data) -> Iterator[Case]:
 
 
 def refused(data: Data) -> Iterator[Case]:
-    """Objectives that read a weight as a Python number: a recording would freeze that number."""
+    """Objectives that read a weight as a Python number: it would be constant in a trace."""
     w, three = data.scalar(1.5), data.normal(3)
 
     def printed(w: Tensor) -> Tensor:
@@ -1716,7 +1716,7 @@ def _halving(w: Tensor) -> Tensor:
 
 
 def stochastic(data: Data) -> Iterator[Case]:
-    """Objectives that draw random numbers: a recording would repeat the same numbers."""
+    """Objectives that draw random numbers: a trace would repeat the same numbers."""
     X, w = data.normal(17, 4), data.normal(4)
     own = torch.Generator()
     table: dict[str, Function] = {
@@ -1774,7 +1774,7 @@ def without_entries(data: Data) -> Iterator[Case]:
 
 
 def added(f: Function) -> Function:
-    """The sum of squares of what a function gives and of its argument."""
+    """The sum of squares of a function's value and of its argument."""
     return lambda w: f(w).square().sum() + w.square().sum()
 
 
@@ -1833,4 +1833,4 @@ BATCHED = (
     "six weights",
     "diverging quartic",
 )
-"""Cases that are also run side by side by descend_many."""
+"""Cases that are also executed in a batch by descend_many."""

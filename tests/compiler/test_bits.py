@@ -1,4 +1,4 @@
-"""Generated programs give the same bits on every processor, by every compiler, at every level."""
+"""Generated programs give the same bits on every processor, with every compiler and level."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from gd_torch import curve, init_weights, load_iris, network_mse
 from gd_torch.compiler import Program, RecordBuffer
 from tests.compiler.cross_processor import (
     POINTS,
-    Job,
     Outcome,
+    PortableProgram,
     Variant,
     build,
-    job,
     needed,
+    portable_program,
     run,
     variants,
 )
 from tests.compiler.objectives import cases
 
 STEPS = 2000
-"""Of every run on this machine's own processor."""
+"""Steps of a run on the processor of this machine."""
 
 EMULATED_STEPS = 300
-"""Of every run on an emulated processor, which is compared with a run of as many steps."""
+"""Steps of a run on an emulated processor; it is compared with a run of the same length."""
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 OBJECTIVES = 30
-"""Named objectives beside the networks and the curve."""
+"""Number of named objectives in addition to the networks and the curve."""
 
-FEW = 8
-"""Objectives for all compilers and levels."""
+FEW_OBJECTIVES = 8
+"""Number of objectives for all compilers and levels."""
 
 
 def problems(kind: str) -> list[tuple[str, object, tuple[torch.Tensor, ...], float]]:
@@ -55,36 +55,36 @@ def problems(kind: str) -> list[tuple[str, object, tuple[torch.Tensor, ...], flo
     return found + [(c.name, c.objective, c.start, c.learning_rate) for c in chosen]
 
 
-def jobs(kind: str) -> list[Job]:
+def portable_programs(kind: str) -> list[PortableProgram]:
     """The programs of all problems, not compiled yet."""
-    return [job(*problem) for problem in problems(kind)]
+    return [portable_program(*problem) for problem in problems(kind)]
 
 
-def outcome(work: Job, variant: Variant, directory: Path) -> dict[int, Outcome]:
+def outcome(work: PortableProgram, variant: Variant, directory: Path) -> dict[int, Outcome]:
     """Compile and run, by the number of steps."""
     path = build(work, variant, directory)
     counts = (EMULATED_STEPS,) if variant.emulator else (EMULATED_STEPS, STEPS)
     return {steps: run(path, work, steps, variant) for steps in counts}
 
 
-def differences(work: list[Job], some: list[Variant], directory: Path) -> list[str]:
-    """Where a variant gives other bits than the first one."""
+def differences(work: list[PortableProgram], some: list[Variant], directory: Path) -> list[str]:
+    """The runs in which a variant gives other bits than the first one."""
     pairs = list(itertools.product(work, some))
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda pair: outcome(*pair, directory), pairs))
-    first = {job.name: r for (job, variant), r in zip(pairs, results, strict=True)
+    first = {item.name: r for (item, variant), r in zip(pairs, results, strict=True)
              if variant is some[0]}  # fmt: skip
     return [
-        f"{job.name}, {variant.name}, {steps} steps"
-        for (job, variant), result in zip(pairs, results, strict=True)
+        f"{item.name}, {variant.name}, {steps} steps"
+        for (item, variant), result in zip(pairs, results, strict=True)
         for steps, one in result.items()
-        if not one.same(first[job.name][steps])
+        if not one.same(first[item.name][steps])
     ]
 
 
 @pytest.fixture(scope="module")
 def complete() -> None:
-    """All compilers and the emulator are there: without them this test would prove little."""
+    """All compilers and the emulator must be installed."""
     missing = needed()
     if missing:
         pytest.fail(f"install the Debian packages {' '.join(missing)}")
@@ -95,7 +95,7 @@ def complete() -> None:
 @pytest.mark.parametrize("kind", DTYPES)
 def test_bits_do_not_depend_on_the_processor(kind: str, tmp_path: Path) -> None:
     """Vectors of 64, 32 and 16 bytes: weights, losses, norms and steps of 33 objectives."""
-    work = jobs(kind)
+    work = portable_programs(kind)
     assert len(work) == OBJECTIVES + 3
     assert differences(work, variants("gcc", "-O2"), tmp_path) == []
 
@@ -105,20 +105,20 @@ def test_bits_do_not_depend_on_the_processor(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", DTYPES)
 def test_bits_do_not_depend_on_compiler_and_level(kind: str, tmp_path: Path) -> None:
     """gcc and clang at -O2 and -O3, for all processors: the same bits for 8 objectives."""
-    every = jobs(kind)
-    work = every[:3] + every[3 :: OBJECTIVES // (FEW - 3)][: FEW - 3]
+    every = portable_programs(kind)
+    work = every[:3] + every[3 :: OBJECTIVES // (FEW_OBJECTIVES - 3)][: FEW_OBJECTIVES - 3]
     some = [v for c, level in itertools.product(("gcc", "clang"), ("-O2", "-O3"))
             for v in variants(c, level)]  # fmt: skip
-    assert len(work) == FEW
+    assert len(work) == FEW_OBJECTIVES
     assert differences(work, some, tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", DTYPES)
 def test_the_program_in_use_has_the_bits_of_another_processor(kind: str, tmp_path: Path) -> None:
-    """Compiled for this processor and loaded, against vectors of 32 bytes where there are such."""
+    """The program loaded for this processor against one with vectors of 32 bytes, if available."""
     every = problems(kind)
     for name, objective, start, rate in (every[0], every[2], every[17]):
-        work = job(name, objective, start, rate)
+        work = portable_program(name, objective, start, rate)
         one = variants("gcc", "-O2")[0]
         other = run(build(work, one, tmp_path), work, STEPS, one)
         program = Program(objective, start)
@@ -133,10 +133,10 @@ def test_the_program_in_use_has_the_bits_of_another_processor(kind: str, tmp_pat
         assert other.same(Outcome(here.step, here.code, numbers)), name
 
 
-def test_other_bits_are_noticed(tmp_path: Path) -> None:
-    """With fused multiply-adds wherever the compiler likes, the bits differ."""
+def test_other_bits_are_detected(tmp_path: Path) -> None:
+    """If the compiler may contract to fused multiply-adds, the bits differ."""
     one, two, *_ = [*variants("gcc", "-O2"), *variants("gcc", "-O3")]
-    work = job(*problems("float64")[2])
+    work = portable_program(*problems("float64")[2])
     exact = run(build(work, one, tmp_path), work, STEPS, one)
     loose = build(work, two, tmp_path, "-ffp-contract=fast", "-ffast-math")
     assert not exact.same(run(loose, work, STEPS, two))

@@ -27,7 +27,7 @@ NAMES = tuple(cases(torch.float64))
 
 
 def _parameters() -> list[object]:
-    """Each case in float64, then in float32; what would take more than a minute is slow."""
+    """Each case in float64, then in float32; most are marked as slow."""
     every = [(name, kind) for kind in DTYPES for name in NAMES if name in _table(kind)]
     return [
         pytest.param(
@@ -55,7 +55,7 @@ def _cache_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """The number of threads is what it was before the test."""
+    """Restore the number of threads after the test."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -178,7 +178,7 @@ def test_random_numbers_are_not_compiled(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tanh net", "damped spring", "rosenbrock 10", "gather 0"])
 @pytest.mark.parametrize("record", ["last", 1, 7])
-def test_what_is_recorded_does_not_change_the_steps(name: str, record: str | int) -> None:
+def test_recording_does_not_change_the_steps(name: str, record: str | int) -> None:
     """The recorded points of a compiled run are points of its whole path, with the same bits."""
     case = _table("float64")[name]
     whole = run(case, "compiled")[0]
@@ -221,12 +221,12 @@ def test_a_learning_rate_per_weight(name: str) -> None:
 
 
 def _vector_times_matrix(w: Tensor) -> Tensor:
-    """torch multiplies a matrix of one row, and then drops that axis of the result in place."""
+    """torch multiplies a matrix of one row and then removes that axis of the result in place."""
     return (w[0] @ MATRIX @ w).square().sum()
 
 
 def _transposed_after_use(w: Tensor) -> Tensor:
-    """A tensor changes its shape in place after it has been used in the other one."""
+    """The shape of a tensor is changed in place after an operation has read it."""
     y = w * 2
     z = y @ MATRIX
     y.t_()
@@ -234,12 +234,12 @@ def _transposed_after_use(w: Tensor) -> Tensor:
 
 
 def _given_an_axis(w: Tensor) -> Tensor:
-    """An axis of length 1 that is put in in place."""
+    """An axis of length 1 is inserted in place."""
     return ((w[1] @ MATRIX).unsqueeze_(0) * w).square().sum()
 
 
 def _constant_transposed_after_use(w: Tensor) -> Tensor:
-    """A constant made in the evaluation changes its shape after it has been read."""
+    """The shape of a constant created in the evaluation is changed after it has been read."""
     c = MATRIX + 1.0
     total = (w + c).square().sum()
     c.t_()
@@ -269,7 +269,7 @@ def test_shapes_that_change_in_place(objective: Callable[..., Tensor]) -> None:
 
 
 def test_an_assignment_to_no_entries() -> None:
-    """An empty slice that is written to is compiled; it once ended in an error."""
+    """Writing to an empty slice is compiled; regression test of an error."""
 
     def objective(w: Tensor) -> Tensor:
         y = (w * 1.0)[None]
@@ -282,7 +282,7 @@ def test_an_assignment_to_no_entries() -> None:
     assert_same_run(actual, run(case, "eager")[0], 1e-10)
 
 
-def test_the_cache_directory_is_the_one_named() -> None:
+def test_the_cache_directory_is_that_of_the_environment() -> None:
     """Compiled steps are written to the directory that GD_TORCH_CACHE names."""
     run(_table("float64")["himmelblau"], "compiled")
     assert any(Path(os.environ["GD_TORCH_CACHE"]).rglob("*"))
@@ -291,7 +291,7 @@ def test_the_cache_directory_is_the_one_named() -> None:
 @pytest.mark.parametrize("kind", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @pytest.mark.parametrize("name", BATCHED)
 def test_compiled_batches_equal_eager_batches(name: str, kind: str) -> None:
-    """33 runs side by side end where eager runs end, each with its own start and learning rate."""
+    """33 runs in a batch end as eager runs, each with its own start and learning rate."""
     case, generator = _table(kind)[name], torch.Generator().manual_seed(1)
     noise = [
         torch.randn((33, *w.shape), generator=generator, dtype=torch.float64) for w in case.start

@@ -39,7 +39,7 @@ def exponents(rng, low, high, n):
 
 
 def points(name, dtype, n):
-    """Arguments over the whole range of one function, more of them in the difficult places."""
+    """Arguments over the range of one function, with more points where it is difficult."""
     rng, single = np.random.default_rng(0), dtype == torch.float32
     large, most = (88, 126) if single else (709, 1020)
     every, small = exponents(rng, -most, most, n), exponents(rng, -60, -1, n)
@@ -99,7 +99,7 @@ def error(got, exact, dtype):
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in EXACT])
 def test_error_is_within_the_bound(name, dtype):
     """Against mpmath: 1.1 ulp for exp, log, log1p, expm1 and tanh, 2 ulp for the others;
-    functions that float32 takes from float64 are rounded correctly but for rare ties."""
+    those evaluated in float64 for float32 are correctly rounded except for rare ties."""
     args = [a.astype(TYPES[dtype]) for a in points(name, dtype, 150)]
     got = call(library(dtype), f"vector_{name}", *args)
     function = EXACT_FUNCTIONS.get(name) or getattr(mpmath, name)
@@ -112,7 +112,7 @@ def test_error_is_within_the_bound(name, dtype):
 
 
 def test_tiny_values_of_the_sigmoid_are_zero(dtype):
-    """Below the least normal number, where torch gives 0 or a subnormal number."""
+    """Below the smallest normal number, where torch returns 0 or a subnormal number."""
     x = -np.linspace(89, 1000, 99) if dtype == torch.float32 else -np.linspace(709.5, 1e5, 99)
     assert not call(library(dtype), "vector_sigmoid", x.astype(TYPES[dtype])).any()
 
@@ -120,7 +120,7 @@ def test_tiny_values_of_the_sigmoid_are_zero(dtype):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_special_values_are_those_of_torch(name, dtype):
     """Zeros and their signs, infinities, NaN, subnormal numbers, ends of domains (every pair of
-    them where there are two arguments): what torch gives in float64, rounded."""
+    them for two arguments): the results of torch in float64, rounded."""
     t = TYPES[dtype]
     info = np.finfo(t)
     plain = [0, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 7, 1e10, np.inf, np.nan]
@@ -230,8 +230,8 @@ def test_bits_on_an_emulated_aarch64_are_the_same(compiler, dtype):
     assert_same(bits(got[[0, *range(2, len(got), 2)]]), expected)
 
 
-def test_folds_go_halves_onto_halves(dtype):
-    """total, largest and smallest of a virtual vector; a NaN wins."""
+def test_reductions_of_a_virtual_vector(dtype):
+    """lane_sum, lane_max and lane_min of a virtual vector; the result is NaN if an element is."""
     rng = np.random.default_rng(1)
     n = 64 // np.dtype(TYPES[dtype]).itemsize
     x = rng.normal(size=1024).astype(TYPES[dtype])
@@ -266,8 +266,8 @@ def test_no_fused_multiply_add_is_an_error(compiler):
     assert done.returncode and "no fused multiply-add" in done.stderr
 
 
-def test_only_what_is_needed_is_written(dtype):
-    """One function brings in what it needs once; an unknown name is refused."""
+def test_only_required_functions_are_generated(dtype):
+    """Everything that a function requires is included once; an unknown name raises ValueError."""
     text = elementary_functions({"pow", "log2"}, dtype)
     assert len(re.findall(r"\bd?wide_log\(V|\bdwide_log\(dV", text)) == 1
     assert "erfc" not in elementary_functions({"exp"}, dtype)
@@ -277,6 +277,6 @@ def test_only_what_is_needed_is_written(dtype):
 
 
 def test_other_types_are_refused():
-    """Code is generated for float32 and float64 only."""
+    """Code is generated only for float32 and float64."""
     with pytest.raises(TypeError, match="float16"):
         c_header(torch.float16)

@@ -83,7 +83,7 @@ def test_most_random_expressions_compile() -> None:
     assert found["equal"] + found["unstable"] >= 54, found
 
 
-def test_expressions_depend_on_the_seed_and_index_alone() -> None:
+def test_expressions_depend_only_on_seed_and_index() -> None:
     """The same seed and index give the same source and start; others give another source."""
     first, again = seeded(3, 7), seeded(3, 7)
     assert first.source == again.source
@@ -92,7 +92,7 @@ def test_expressions_depend_on_the_seed_and_index_alone() -> None:
 
 
 def test_expressions_use_every_kind_of_operation() -> None:
-    """100 expressions hold 5 operations or more each, and all kinds of operations together."""
+    """100 expressions have at least 5 operations each, and all kinds of operations together."""
     made = [seeded(0, i) for i in range(100)]
     assert all(5 <= len(e.operations) <= 20 for e in made)
     assert {kind for e in made for kind in e.operations} == set(KINDS)

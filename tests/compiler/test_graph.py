@@ -1,4 +1,4 @@
-"""Views, statements, schedules and recordings, without compiling anything."""
+"""Views, statements, schedules and traces, without compiling."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def entries(view: View) -> Tensor:
 
 
 def by_mapping(view: View) -> Tensor:
-    """The same by way of the indices along the axes of the node."""
+    """The same, computed from the indices along the axes of the node."""
     moves = axis_mapping(view)
     assert moves is not None and view.node is not None
     total = torch.zeros(view.shape, dtype=torch.long)
@@ -122,8 +122,8 @@ def test_a_diagonal_moves_along_two_axes_and_has_no_mapping() -> None:
     assert axis_mapping(view) is None
 
 
-def test_merged_axes_have_no_mapping_until_they_are_cut() -> None:
-    """(4, 6) seen as (24,) crosses an axis; cut after 6 it does not."""
+def test_merged_axes_have_no_mapping_until_they_are_split() -> None:
+    """(4, 6) viewed as (24,) extends over two axes; split at 6 it does not."""
     view = View(Graph(), Node("computed", (4, 6)), 0, (24,), (1,))
     assert axis_mapping(view) is None
     assert axis_splits(view, 0) == [6]
@@ -133,15 +133,15 @@ def test_merged_axes_have_no_mapping_until_they_are_cut() -> None:
     assert view.node is not None and not view.node.linear
 
 
-def test_three_merged_axes_are_cut_twice() -> None:
+def test_three_merged_axes_are_split_twice() -> None:
     """The lengths of the inner parts: the last axis, and the last two."""
     view = View(Graph(), Node("computed", (2, 3, 5)), 0, (30,), (1,))
     assert axis_splits(view, 0) == [5, 15]
     assert split_axes(view.shape, [view])[0] == (2, 3, 5)
 
 
-def test_two_views_are_cut_where_either_needs_it() -> None:
-    """Axes of (2, 12) and (8, 3), both merged into 24, are cut to 2 x 4 x 3."""
+def test_two_views_are_split_where_either_needs_it() -> None:
+    """Axes of (2, 12) and (8, 3), both merged into 24, are split to 2 x 4 x 3."""
     views = [View(Graph(), Node("computed", sizes), 0, (24,), (1,)) for sizes in ((2, 12), (8, 3))]
     sizes, refined, counts = split_axes((24,), views)
     assert (sizes, counts) == ((2, 4, 3), [3])
@@ -149,8 +149,8 @@ def test_two_views_are_cut_where_either_needs_it() -> None:
         assert torch.equal(by_mapping(view).reshape(-1), torch.arange(24))
 
 
-def test_a_view_that_cannot_be_cut_makes_its_node_linear() -> None:
-    """(4, 6) merged with an offset, and cuts after 6 and after 4 that exclude each other."""
+def test_a_view_that_cannot_be_split_makes_its_node_linear() -> None:
+    """(4, 6) merged with an offset, and splits at 6 and at 4 that exclude each other."""
     shifted = View(Graph(), Node("computed", (4, 6)), 3, (18,), (1,))
     assert axis_splits(shifted, 0) is None
     split_axes(shifted.shape, [shifted])
@@ -164,7 +164,7 @@ def test_a_view_that_cannot_be_cut_makes_its_node_linear() -> None:
     assert second.node is not None and second.node.linear
 
 
-def test_constants_and_numbers_need_no_cuts() -> None:
+def test_constants_and_numbers_are_not_split() -> None:
     """Their entries are copied in the order in which they are read."""
     graph = Graph()
     constant = View(graph, Node("constant", (24,)), 3, (20,), (1,))
@@ -180,7 +180,7 @@ def weight(graph: Graph, *sizes: int) -> View:
     return graph.all_entries(Node("weight", sizes), sizes)
 
 
-def test_equal_statements_are_made_once() -> None:
+def test_equal_statements_are_added_once() -> None:
     """exp(w) + exp(w) evaluates one exponential."""
     graph = Graph()
     w = weight(graph, 5)
@@ -209,10 +209,10 @@ def test_broadcast_operands_get_stride_0() -> None:
     ],
     ids=["w * 1", "1 * w", "w / 1", "w + 0", "w * 0"],
 )
-def test_only_operations_that_change_no_bit_are_left_out(
+def test_only_operations_that_change_no_bit_are_simplified(
     made: Callable[[View], View], count: int
 ) -> None:
-    """w + 0 turns -0 into 0, and w * 0 is NaN where w is infinite."""
+    """w + 0 turns -0 into 0, and w * 0 is NaN if w is infinite."""
     graph = Graph()
     made(weight(graph, 5))
     assert len(graph.statements) == count
@@ -234,7 +234,7 @@ def test_numbers_are_folded_in_the_dtype_of_the_program() -> None:
     assert graph.statements == []
 
 
-def test_a_division_of_numbers_by_zero_is_left_to_the_program() -> None:
+def test_a_division_of_numbers_by_zero_is_not_folded() -> None:
     """Python would raise ZeroDivisionError."""
     graph = Graph()
     quotient = graph.number(1.0) / 0.0
@@ -290,13 +290,13 @@ def scheduled_views(graph: Graph, *outputs: View) -> Schedule:
     return Schedule(graph.statements, outputs, 8)
 
 
-def placed_by(schedule: Schedule, operation: str) -> list[ScheduledStatement]:
-    """The placed statements of one operation."""
+def statements_of(schedule: Schedule, operation: str) -> list[ScheduledStatement]:
+    """The scheduled statements of one operation."""
     return [p for p in schedule.all_scheduled() if p.statement.operation == operation]
 
 
-def kept(schedule: Schedule, scheduled: ScheduledStatement) -> str:
-    """Where the result of a statement is kept."""
+def location(schedule: Schedule, scheduled: ScheduledStatement) -> str:
+    """The location of a statement's result."""
     return schedule.allocations[scheduled.statement.out].where
 
 
@@ -306,7 +306,7 @@ def zeros(*shape: int) -> Tensor:
 
 
 def rows_view(graph: Graph, *shape: int) -> View:
-    """A constant of data that differs everywhere."""
+    """A constant with distinct entries."""
     count = math.prod(shape)
     node = Node("constant", (count,), tensor=torch.arange(count, dtype=torch.float64))
     return View(graph, node, 0, shape, contiguous(shape))
@@ -317,7 +317,7 @@ def test_forward_and_backward_pass_of_a_regression_are_one_loop_over_rows() -> N
     schedule = scheduled(lambda w: (X @ w - Y).square().mean(), zeros(4))
     assert schedule.kernels[0].rows == ROWS
     assert [kernel.rows for kernel in schedule.kernels] in ([ROWS], [ROWS, 0])
-    assert all(p.row_axis is not None for p in placed_by(schedule, "dot"))
+    assert all(p.row_axis is not None for p in statements_of(schedule, "dot"))
 
 
 def test_pointwise_statements_of_equal_loops_share_a_group_and_registers() -> None:
@@ -329,73 +329,73 @@ def test_pointwise_statements_of_equal_loops_share_a_group_and_registers() -> No
     (group,) = kernel.groups
     assert [p.statement.operation for p in group.members] == ["mul", "exp", "mul"]
     assert group.loops == (4,)
-    assert [kept(schedule, p) for p in group.members] == ["register", "register", "memory"]
+    assert [location(schedule, p) for p in group.members] == ["register", "register", "memory"]
 
 
 def test_a_product_reads_a_tile_in_another_group_of_the_same_kernel() -> None:
-    """It needs all entries of its row, which the loops before have stored."""
+    """It reads all entries of its row, which earlier loops have stored."""
     graph = Graph()
     hidden = (rows_view(graph, ROWS, 4) * weight(graph, 4)).apply("tanh")
     result = graph.reduce("dot", [hidden.unsqueeze(1), weight(graph, 3, 4)], [-1])
     schedule = scheduled_views(graph, result)
     (kernel,) = schedule.kernels
-    (tanh,), (dot,) = placed_by(schedule, "tanh"), placed_by(schedule, "dot")
+    (tanh,), (dot,) = statements_of(schedule, "tanh"), statements_of(schedule, "dot")
     assert kernel.rows == ROWS
     assert (tanh.group, dot.group) == (0, 1)
-    assert kept(schedule, tanh) == "tile"
+    assert location(schedule, tanh) == "tile"
 
 
 def test_a_reduction_over_rows_ends_a_kernel() -> None:
-    """What reads the sum of all rows in each row is in a later loop over rows."""
+    """Statements that read the sum over rows are in a later loop over rows."""
     graph = Graph()
     x = rows_view(graph, ROWS) * weight(graph)
     result = x - x.mean()
     schedule = scheduled_views(graph, result)
-    (total,), (difference,) = placed_by(schedule, "sum"), placed_by(schedule, "sub")
-    assert total.sums_rows and kept(schedule, total) == "memory"
+    (total,), (difference,) = statements_of(schedule, "sum"), statements_of(schedule, "sub")
+    assert total.sums_rows and location(schedule, total) == "memory"
     assert schedule.kernels[total.kernel].rows == schedule.kernels[difference.kernel].rows == ROWS
     assert total.kernel < difference.kernel
 
 
-def test_a_node_that_a_later_kernel_reads_is_kept_in_memory() -> None:
+def test_a_node_that_a_later_kernel_reads_is_in_memory() -> None:
     """Tiles last for one pass over the rows."""
     graph = Graph()
     x = (rows_view(graph, ROWS) * weight(graph)).apply("exp")
     schedule = scheduled_views(graph, x / x.sum())
-    (exponential,) = placed_by(schedule, "exp")
-    assert kept(schedule, exponential) == "memory"
+    (exponential,) = statements_of(schedule, "exp")
+    assert location(schedule, exponential) == "memory"
 
 
-def test_a_transposed_node_is_kept_in_memory() -> None:
+def test_a_transposed_node_is_in_memory() -> None:
     """A row of x x^T needs the other rows of x."""
     graph = Graph()
     x = (rows_view(graph, ROWS, 4) * weight(graph, 4)).apply("exp")
     gram = graph.reduce("dot", [x.unsqueeze(1), x.unsqueeze(0)], [-1])
     schedule = scheduled_views(graph, gram)
-    (exponential,), (dot,) = placed_by(schedule, "exp"), placed_by(schedule, "dot")
-    assert kept(schedule, exponential) == "memory"
+    (exponential,), (dot,) = statements_of(schedule, "exp"), statements_of(schedule, "dot")
+    assert location(schedule, exponential) == "memory"
     assert exponential.kernel < dot.kernel
 
 
-def test_rows_of_padding_are_left_out_of_sums() -> None:
+def test_padding_rows_are_excluded_from_sums() -> None:
     """50 rows of float64 are padded to 64; their terms are set to zero before they are summed."""
     graph = Graph()
     x = rows_view(graph, ROWS) * weight(graph)
     schedule = scheduled_views(graph, x.apply("exp").sum())
     assert schedule.tiles.padded(ROWS) == 64
-    (total,), (valid,) = placed_by(schedule, "sum"), placed_by(schedule, "valid")
+    (total,), (valid,) = statements_of(schedule, "sum"), statements_of(schedule, "valid")
     assert total.statement.arguments[0].node is valid.statement.out
     assert not total.masked
 
 
 @pytest.mark.parametrize("operation", ["max", "min", "prod"])
-def test_other_reductions_over_rows_leave_out_padding_term_by_term(operation: str) -> None:
+def test_other_reductions_over_rows_mask_padding_term_by_term(operation: str) -> None:
     """A zero would be a wrong maximum."""
     graph = Graph()
     x = rows_view(graph, ROWS) * weight(graph)
     schedule = scheduled_views(graph, graph.reduce(operation, [x], None))
-    (reduction,) = placed_by(schedule, operation)
-    assert reduction.masked and placed_by(schedule, "valid") == []
+    (reduction,) = statements_of(schedule, operation)
+    assert reduction.masked and statements_of(schedule, "valid") == []
 
 
 def test_full_tiles_need_no_copies() -> None:
@@ -404,7 +404,7 @@ def test_full_tiles_need_no_copies() -> None:
     x = rows_view(graph, 48) * weight(graph)
     schedule = scheduled_views(graph, x.sum())
     assert schedule.tiles.padded(48) == 48
-    assert placed_by(schedule, "valid") == []
+    assert statements_of(schedule, "valid") == []
 
 
 def test_short_axes_are_scalar_code() -> None:
@@ -414,8 +414,8 @@ def test_short_axes_are_scalar_code() -> None:
     assert all(p.row_axis is None for p in schedule.all_scheduled())
 
 
-def test_along_runs_nothing_is_kept_in_memory() -> None:
-    """Each run has registers and small buffers of its own."""
+def test_runs_as_lanes_use_no_memory() -> None:
+    """Every run has its own registers and small buffers."""
     schedule = scheduled(
         lambda w: (X[:9] @ w - Y[:9]).square().mean(), zeros(4), runs_as_lanes=True
     )
@@ -426,8 +426,8 @@ def test_along_runs_nothing_is_kept_in_memory() -> None:
     assert all(p.row_axis is None for p in schedule.all_scheduled())
 
 
-def test_statements_that_no_output_needs_are_left_out() -> None:
-    """The sine of this graph is used by nothing."""
+def test_unused_statements_are_removed() -> None:
+    """The sine in this graph is not used."""
     graph = Graph()
     w = weight(graph, 5)
     w.apply("sin")
@@ -436,21 +436,21 @@ def test_statements_that_no_output_needs_are_left_out() -> None:
 
 
 def test_large_products_are_blocked() -> None:
-    """From 16 terms on for each row; a product of 4 terms is an inner loop."""
+    """From 16 terms per row; a product of 4 terms is an inner loop."""
     graph = Graph()
     long = graph.reduce(
         "dot", [rows_view(graph, ROWS, 32).unsqueeze(1), weight(graph, 6, 32)], [-1]
     )
     short = graph.reduce("dot", [rows_view(graph, ROWS, 4).unsqueeze(1), weight(graph, 6, 4)], [-1])
     schedule = scheduled_views(graph, long, short)
-    by_terms = {p.inner_sizes: p.blocked for p in placed_by(schedule, "dot")}
+    by_terms = {p.inner_sizes: p.blocked for p in statements_of(schedule, "dot")}
     assert by_terms == {(32,): True, (4,): False}
 
 
 @pytest.mark.parametrize("rows", [8, 17, 48, 50, 150, 4096, 4097, 10_000])
 @pytest.mark.parametrize("item_bytes", [4, 8])
 def test_tiles_cover_all_rows_with_little_padding(rows: int, item_bytes: int) -> None:
-    """Whole tiles of whole virtual vectors, and less than one tile of padding."""
+    """Complete tiles of complete virtual vectors, and less than one tile of padding."""
     tiles = Tiles(item_bytes, large=False)
     padded, width = tiles.padded(rows), tiles.width(rows)
     assert width == tiles.vectors(rows) * 64 // item_bytes
@@ -460,13 +460,13 @@ def test_tiles_cover_all_rows_with_little_padding(rows: int, item_bytes: int) ->
 # ------------------------------------------------------------------------------------ recordings
 
 
-def recorded(objective: Callable[..., Tensor], *weights: Tensor) -> Trace:
+def traced(objective: Callable[..., Tensor], *weights: Tensor) -> Trace:
     """The operations of value and partials."""
     return trace(objective, weights, KNOWN)
 
 
-def test_an_in_place_edit_is_followed_by_its_memory() -> None:
-    """A view that was made before the edit sees it."""
+def test_an_in_place_edit_is_tracked_by_memory() -> None:
+    """A view created before the edit contains the new values."""
 
     def objective(w: Tensor) -> Tensor:
         buffer = torch.zeros(3, dtype=w.dtype)
@@ -481,8 +481,8 @@ def test_an_in_place_edit_is_followed_by_its_memory() -> None:
     assert source.node is not None and source.node.kind == "weight" and source.offset == 0
 
 
-def test_an_edit_of_a_part_keeps_the_rest() -> None:
-    """A buffer of zeros with one entry of the weight: two parts of one node."""
+def test_an_edit_of_a_region_keeps_the_other_entries() -> None:
+    """A buffer of zeros with one entry of the weight: two regions of one node."""
 
     def objective(w: Tensor) -> Tensor:
         buffer = torch.zeros(4, dtype=w.dtype)
@@ -511,7 +511,7 @@ def numbers_added(objective: Callable[[Tensor], Tensor]) -> list[float]:
 
 
 def test_a_constant_that_is_overwritten_later_keeps_the_value_that_was_read() -> None:
-    """The sum is with 1, although the tensor holds 5 when the recording ends."""
+    """The sum is with 1, although the tensor contains 5 at the end of the trace."""
 
     def objective(w: Tensor) -> Tensor:
         term = torch.ones(3, dtype=w.dtype)
@@ -534,22 +534,22 @@ def test_a_constant_that_is_read_before_and_after_it_is_overwritten_has_both_val
     assert numbers_added(objective)[:2] == [1.0, 5.0]
 
 
-def test_the_weights_that_were_given_are_not_modified() -> None:
-    """The evaluation has copies."""
+def test_the_weights_are_not_modified_by_tracing() -> None:
+    """The evaluation uses copies."""
     given = torch.arange(3, dtype=torch.float64)
-    recorded(lambda w: w.square().sum(), given)
+    traced(lambda w: w.square().sum(), given)
     assert torch.equal(given, torch.arange(3, dtype=torch.float64)) and not given.requires_grad
 
 
-def test_operations_that_do_not_depend_on_a_weight_are_not_recorded() -> None:
+def test_operations_that_do_not_depend_on_a_weight_are_not_traced() -> None:
     """Their results are constants."""
-    made = recorded(lambda w: (w * torch.arange(3.0).double().exp()).sum(), zeros(3))
+    made = traced(lambda w: (w * torch.arange(3.0).double().exp()).sum(), zeros(3))
     names = [str(getattr(operation, "function", "")) for operation in made.operations]
     assert not any("exp." in name or "arange" in name for name in names)
 
 
 def test_a_weight_that_is_not_used_has_the_partial_0() -> None:
-    """As autograd says, by None."""
+    """Autograd returns None for it."""
     made = lowered(lambda _, w: w.square().sum(), zeros(2), zeros(3))
     assert made.partials[0].node is None and made.partials[0].value == 0.0
     assert made.partials[0].shape == (2,)
@@ -601,13 +601,13 @@ REFUSED: dict[Callable[[Tensor], Tensor], str] = {
 
 
 @pytest.mark.parametrize("objective", REFUSED, ids=lambda f: f.__name__)
-def test_what_is_refused_is_named_with_its_line(objective: Callable[[Tensor], Tensor]) -> None:
+def test_errors_name_the_operation_and_its_line(objective: Callable[[Tensor], Tensor]) -> None:
     """The message has the file and the number of the line that is marked above."""
     lines = Path(__file__).read_text(encoding="utf-8").splitlines()
     first = objective.__code__.co_firstlineno
     marked = next(n for n in range(first, len(lines)) if lines[n - 1].endswith("# named"))
     with pytest.raises(Unsupported) as caught:
-        recorded(objective, torch.ones(3, dtype=torch.float64))
+        traced(objective, torch.ones(3, dtype=torch.float64))
     assert REFUSED[objective] in str(caught.value)
     assert f"({__file__}, line {marked})" in str(caught.value)
 
@@ -615,9 +615,9 @@ def test_what_is_refused_is_named_with_its_line(objective: Callable[[Tensor], Te
 @pytest.mark.parametrize(
     "objective", [lambda w: w, lambda _: 3.0, lambda _: torch.tensor(1.0)], ids=["w", "3", "tensor"]
 )
-def test_a_value_that_is_no_scalar_of_the_weights_is_refused(
+def test_a_value_that_is_not_a_scalar_of_the_weights_is_refused(
     objective: Callable[[Tensor], Tensor],
 ) -> None:
     """A vector, a Python number, and a constant."""
     with pytest.raises(Unsupported, match="not a scalar tensor that depends on a weight"):
-        recorded(objective, zeros(3))
+        traced(objective, zeros(3))

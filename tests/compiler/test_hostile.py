@@ -1,4 +1,4 @@
-"""Hostile objectives: never a crash, never silently wrong. Each runs in another process."""
+"""Hostile objectives neither crash nor give silently wrong results. They run in processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CANNOT = "the objective cannot be compiled"
 
 TIMEOUT_SECONDS = 60
-"""The longest that one hostile objective may take."""
+"""Time limit of one hostile objective."""
 
 GROUP = 14
 """Objectives per process; a crash names the one that was running, and the others are run again."""
@@ -38,13 +38,13 @@ QUICK = (
     "constant_edited_inside",
     "returns_a_number",
 )
-"""Few that broke earlier versions; the others are slow."""
+"""Objectives that failed in earlier versions; the others are marked as slow."""
 
 Found = dict[str, dict[str, object]]
 
 
 def run_group(names: list[str], cache: Path) -> Found:
-    """The results of these objectives; one that kills its process has a failure instead."""
+    """The results of these objectives; a failure for one that crashes its process."""
     found: Found = {}
     while names:
         lines, end = _process(names, cache)
@@ -63,7 +63,7 @@ def run_group(names: list[str], cache: Path) -> Found:
 
 
 def _process(names: list[str], cache: Path) -> tuple[list[dict[str, object]], str]:
-    """The JSON lines of one process and how it ended; it is killed if it is silent for too long."""
+    """The JSON lines of one process and its end; it is killed if it prints nothing for too long."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.compiler.hostile", *names],
         cwd=ROOT,
@@ -158,7 +158,7 @@ def assert_same(name: str, actual: dict[str, object], expected: dict[str, object
     "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in HOSTILE]
 )
 def test_hostile_objective(name: str, result_of: Callable[[str], dict[str, object]]) -> None:
-    """The process lives, and compiled and automatic runs give what eager ones give, or raise it."""
+    """The process survives; compiled and automatic runs return or raise the same as eager ones."""
     found = result_of(name)
     assert "failure" not in found, found["failure"]
     assert_same(name, found["compiled"], found["eager"])

@@ -1,4 +1,4 @@
-"""C text to loaded libraries: real compilers and processes, a cache that is damaged and shared."""
+"""Loading libraries of C texts: real compilers and processes, damaged and shared caches."""
 
 import os
 import re
@@ -25,7 +25,7 @@ from gd_torch.compiler import cache, library
 from gd_torch.compiler.c_compiler import CompilerError
 from gd_torch.compiler.library import load_library
 """
-"""Begins a process without the packages' own imports, which take seconds."""
+"""Imports at the start of a process, without those of the packages, which take seconds."""
 
 SOURCE = "int number(void) { return 0x12345678; }"
 ANSWER = str(0x12345678)
@@ -40,10 +40,10 @@ except CompilerError as error:
 
 
 class Sandbox:
-    """Directories of one test, and processes whose cache, home and temporary files lie in them."""
+    """Directories of one test, used by its processes as cache, home and for temporary files."""
 
     def __init__(self, root: Path) -> None:
-        """Make the directories and a compiler that writes down every run."""
+        """Create the directories and a compiler that logs every call."""
         self.root = root
         self.cache, self.home, self.temporary = root / "cache", root / "home", root / "temporary"
         self.home.mkdir()
@@ -59,7 +59,7 @@ class Sandbox:
         }
 
     def wrap(self, body: str) -> Path:
-        """A compiler that runs this shell text first."""
+        """A compiler that executes this shell text first."""
         path = self.root / "cc"
         real = shutil.which("cc")
         path.write_text(f'#!/bin/sh\necho run >> {self.log}\n{body}\nexec {real} "$@"\n')
@@ -67,7 +67,7 @@ class Sandbox:
         return path
 
     def line(self, code: str) -> list[str]:
-        """The command of a process that runs this code."""
+        """The command of a process that executes this code."""
         return [sys.executable, "-c", IMPORTS + code]
 
     def settings(self, changes: dict[str, str | None]) -> dict[str, str]:
@@ -76,7 +76,7 @@ class Sandbox:
         return {name: value for name, value in merged.items() if value is not None}
 
     def go(self, code: str, *, before: tuple[str, ...] = (), **changes: str | None) -> str:
-        """What a fresh process prints; it must not fail."""
+        """The output of a new process, which must not fail."""
         ended = subprocess.run(
             [*before, *self.line(code)],
             env=self.settings(changes),
@@ -89,18 +89,18 @@ class Sandbox:
         return ended.stdout.strip()
 
     def start(self, code: str, **changes: str | None) -> subprocess.Popen[bytes]:
-        """A process that is not waited for."""
+        """Start a process without waiting for it."""
         quiet = subprocess.DEVNULL
         return subprocess.Popen(
             self.line(code), env=self.settings(changes), stdout=quiet, stderr=quiet
         )
 
     def call(self, source: str = SOURCE, *, options: object = None, **changes: str | None) -> str:
-        """What the library's function returns in a fresh process, or the error's message."""
+        """The result of the library's function in a new process, or the error message."""
         return self.go(CALL.format(source=source, options=options or {}), **changes)
 
     def runs(self) -> int:
-        """How often the compiler was run."""
+        """Number of calls of the compiler."""
         return len(self.log.read_text().splitlines()) if self.log.exists() else 0
 
     def libraries(self) -> list[Path]:
@@ -108,19 +108,19 @@ class Sandbox:
         return sorted(self.cache.glob("*.so"))
 
     def left(self) -> list[str]:
-        """All that lies in the cache and the directory for temporary files."""
+        """All files in the cache and the directory for temporary files."""
         places = (sandbox for sandbox in (self.cache, self.temporary) if sandbox.exists())
         return sorted(name for sandbox in places for name in os.listdir(sandbox))
 
 
 @pytest.fixture
 def sandbox(tmp_path):
-    """An empty cache and a compiler that counts its runs."""
+    """An empty cache and a compiler that counts its calls."""
     return Sandbox(tmp_path)
 
 
 def wait_for(condition):
-    """Wait until something is so, for a while."""
+    """Wait until a condition is true, with a timeout."""
     until = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < until
@@ -128,7 +128,7 @@ def wait_for(condition):
 
 
 def ended(pid):
-    """Whether a process is gone, or waits to be asked for its status."""
+    """Whether a process has ended, possibly as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def ended(pid):
 
 
 def numbers(path):
-    """The process numbers in a file, once there are some."""
+    """The process ids in a file, once it has some."""
     wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
     return [int(word) for word in path.read_text().split()]
 
@@ -145,14 +145,14 @@ def numbers(path):
 
 
 def test_a_compiled_function_computes(sandbox):
-    """A text becomes a function, with one file in the cache and nothing beside it."""
+    """The library works, and the cache contains one file."""
     assert sandbox.call() == ANSWER
     assert sandbox.left() == [path.name for path in sandbox.libraries()]
     assert len(sandbox.libraries()) == 1
 
 
 def test_products_and_sums_round_each(sandbox):
-    """No fused multiply-add: (1 + e)(1 - e) - 1 is 0 where the product rounds to 1."""
+    """No fused multiply-add: (1 + e)(1 - e) - 1 is 0 if the product rounds to 1."""
     code = """
 import ctypes
 f = load_library("double f(double a, double b, double c) { return a * b + c; }").f
@@ -163,13 +163,13 @@ print(f(1 + 2.0**-30, 1 - 2.0**-30, -1.0))
 
 
 def test_torch_is_not_imported(sandbox):
-    """The module is light: neither torch nor what only a compile needs."""
+    """Loading imports neither torch nor modules that only compiling needs."""
     heavy = "torch", "numpy", "subprocess", "ctypes", "hashlib", "tempfile"
     assert sandbox.go(f"print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
 def test_a_later_process_starts_no_process(sandbox):
-    """The cache answers: the compiler is not run again, not even for its version."""
+    """The library comes from the cache; the compiler is not started, not even for its version."""
     sandbox.call()
     code = """
 seen = []
@@ -183,7 +183,7 @@ sys.addaudithook(lambda event, arguments: seen.append(event) if event in starts 
 
 
 def test_a_process_loads_a_text_once(sandbox):
-    """The same object is returned, without a look at the disk or the loader."""
+    """The same object is returned, without access to the disk or the loader."""
     code = f"""
 import shutil
 loads = []
@@ -197,8 +197,8 @@ print(load_library({SOURCE!r}) is first, len(loads) == before, first.number())
     assert sandbox.runs() == 1
 
 
-def test_what_a_process_keeps_is_bounded(sandbox):
-    """The oldest is dropped, stays usable and is found on the disk again."""
+def test_the_loaded_libraries_of_a_process_are_bounded(sandbox):
+    """The oldest is dropped, remains usable and is loaded from the disk again."""
     code = """
 library.MAX_LOADED_LIBRARIES = 2
 made = [load_library(f"int number(void) {{ return {n}; }}", optimization=0) for n in range(4)]
@@ -209,8 +209,8 @@ print(load_library("int number(void) { return 0; }", optimization=0).number(), l
     assert sandbox.runs() == 4
 
 
-def test_libraries_from_the_cache_are_told_apart(sandbox):
-    """Each is opened under the same descriptor; the loader must not take one for another."""
+def test_libraries_from_the_cache_are_distinguished(sandbox):
+    """Both are opened with the same descriptor number; the loader must not confuse them."""
     for source in (SOURCE, OTHER):
         sandbox.call(source)
     code = f"print(load_library({SOURCE!r}).number(), load_library({OTHER!r}).number())"
@@ -219,7 +219,7 @@ def test_libraries_from_the_cache_are_told_apart(sandbox):
 
 
 def test_the_verified_file_is_the_loaded_one(sandbox):
-    """Another library that takes its path after the verification is not loaded."""
+    """Another library that replaces it after the verification is not loaded."""
     for source in (SOURCE, OTHER):
         sandbox.call(source)
     code = """
@@ -234,8 +234,8 @@ print(cache.load_verified(handle, paths[0]).number() == expected)
     assert sandbox.go(code) == "True\nTrue"
 
 
-def test_without_proc_a_file_that_took_the_path_is_noticed(sandbox):
-    """Where descriptors have no paths: the library is loaded by its path, another one refused."""
+def test_without_proc_a_replaced_file_is_detected(sandbox):
+    """If descriptors have no paths, the library is loaded by its path, and another one refused."""
     sandbox.call(OTHER)
     code = f"""
 os.path.isdir = lambda path: False
@@ -254,7 +254,7 @@ except OSError as error:
 
 
 def test_the_key_depends_on_all_that_the_library_depends_on(sandbox):
-    """Text, level, words of $CC, the compiler's file, the processor: each makes another library."""
+    """Text, level, $CC, the compiler's file, the processor: each change gives another library."""
     sandbox.call()
     sandbox.call(OTHER)
     sandbox.call(options={"optimization": 1})
@@ -266,8 +266,8 @@ def test_the_key_depends_on_all_that_the_library_depends_on(sandbox):
     assert len(sandbox.libraries()) == sandbox.runs() == 6
 
 
-def test_a_compiler_behind_another_is_part_of_the_key(sandbox):
-    """As with ``ccache gcc``: when the second one is another file, the text is compiled anew."""
+def test_a_compiler_called_by_another_is_part_of_the_key(sandbox):
+    """As with ``ccache gcc``: if the second program changes, the text is compiled again."""
     started_by = f"env {sandbox.compiler}"
     for _ in range(2):
         assert sandbox.call(CC=started_by) == ANSWER
@@ -278,7 +278,7 @@ def test_a_compiler_behind_another_is_part_of_the_key(sandbox):
 
 
 def test_levels_are_checked():
-    """Another level than 0 to 3 is the caller's mistake."""
+    """Levels other than 0 to 3 raise ValueError."""
     from gd_torch.compiler.library import load_library
 
     with pytest.raises(ValueError, match="optimization must be 0, 1, 2 or 3, got 4"):
@@ -334,8 +334,8 @@ if os.getuid() == 0:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_file_that_is_not_as_stored_is_compiled_anew(damage, sandbox):
-    """It is not loaded, but replaced; the one in its place is as good as the first."""
+def test_a_changed_file_is_compiled_again(damage, sandbox):
+    """It is not loaded but replaced by a valid library."""
     (sandbox.root / "elsewhere").mkdir()
     sandbox.call()
     (path,) = sandbox.libraries()
@@ -348,8 +348,8 @@ def test_a_file_that_is_not_as_stored_is_compiled_anew(damage, sandbox):
     assert path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_directory_in_the_way_is_left_there(sandbox):
-    """The library is compiled in every process then."""
+def test_a_directory_with_the_name_of_a_library_is_kept(sandbox):
+    """Every process then compiles the library."""
     sandbox.call()
     (path,) = sandbox.libraries()
     path.unlink()
@@ -373,7 +373,7 @@ def test_a_directory_in_the_way_is_left_there(sandbox):
     ],
 )
 def test_the_directory_is_private(changes, where, sandbox):
-    """It is where the environment says; only this user reads it, whatever the umask."""
+    """It is that of the environment, and only this user can read it, for any umask."""
     changes = {name: value and value.format(root=sandbox.root) for name, value in changes.items()}
     code = "os.umask(0)\n" + CALL.format(source=SOURCE, options={})
     assert sandbox.go(code, **changes) == ANSWER
@@ -411,7 +411,7 @@ if os.getuid() == 0:
 
 @pytest.mark.parametrize("why", UNUSABLE)
 def test_without_a_directory_every_process_compiles(why, sandbox):
-    """It works all the same, and no file stays."""
+    """Loading still works, and no file remains."""
     prepare, changes = UNUSABLE[why]
     prepare(sandbox)
     for _ in range(2):
@@ -422,7 +422,7 @@ def test_without_a_directory_every_process_compiles(why, sandbox):
 
 
 def test_a_user_without_a_home_has_no_cache(sandbox):
-    """No directory named "~" is made in the working directory."""
+    """No directory named "~" is created in the working directory."""
     code = """
 import pwd
 def unknown(user):
@@ -440,7 +440,7 @@ os.chdir(os.environ["TMPDIR"])
 
 
 def test_the_number_of_libraries_is_bounded(sandbox):
-    """The least recently used go at a compile; what is not ours by its name stays."""
+    """Compiling removes the least recently used; files with other names are kept."""
     sandbox.cache.mkdir(0o700)
     for number in range(300):
         path = sandbox.cache / f"{number:064x}.so"
@@ -456,7 +456,7 @@ def test_the_number_of_libraries_is_bounded(sandbox):
 
 
 def test_the_size_of_the_cache_is_bounded(sandbox):
-    """At most 256 MiB; the new library is among what stays."""
+    """At most 256 MiB, including the new library."""
     sandbox.cache.mkdir(0o700)
     for number in range(6):
         path = sandbox.cache / f"{number:064x}.so"
@@ -469,8 +469,8 @@ def test_the_size_of_the_cache_is_bounded(sandbox):
 
 
 @pytest.mark.parametrize(("age", "touched"), [(3 * 3600, False), (2 * 86400, True)])
-def test_use_is_written_down_once_a_day(age, touched, sandbox):
-    """The time of a library is that of its last use, to a day."""
+def test_use_is_recorded_once_a_day(age, touched, sandbox):
+    """The modification time of a library is that of its last use, to a day."""
     sandbox.call()
     (path,) = sandbox.libraries()
     before = time.time() - age
@@ -489,24 +489,24 @@ echo $$ > {pids}
 sleep 60 & echo $! >> {pids}
 wait
 """
-"""Begins to write what it makes, then waits, with a child; tells the numbers of both."""
+"""Writes part of the output, then waits, with a child; writes the ids of both to a file."""
 
 
 def slow_compiler(sandbox):
-    """Make the compiler hang where $SLOW is set; the file that tells its processes."""
+    """Let the compiler hang if $SLOW is set; returns the file with its process ids."""
     pids = sandbox.root / "pids"
     sandbox.wrap(f'if [ -n "$SLOW" ]; then {SLOW.format(pids=pids)} fi')
     return pids
 
 
 def both(pids):
-    """The hanging compiler and its child."""
+    """The process ids of the hanging compiler and its child."""
     wait_for(lambda: len(numbers(pids)) == 2)
     return numbers(pids)
 
 
-def test_a_killed_compile_leaves_nothing_that_is_loaded(sandbox):
-    """What is half written has no name of a library; it is removed when it is an hour old."""
+def test_partial_output_of_a_killed_process_is_not_loaded(sandbox):
+    """It does not have the name of a library; it is removed when it is an hour old."""
     pids = slow_compiler(sandbox)
     process = sandbox.start(CALL.format(source=SOURCE, options={}), SLOW="1")
     compiler, _ = both(pids)
@@ -525,8 +525,8 @@ def test_a_killed_compile_leaves_nothing_that_is_loaded(sandbox):
     assert sandbox.left() == [path.name for path in sandbox.libraries()]
 
 
-def test_kills_at_any_moment_spoil_no_later_process(sandbox):
-    """Five kills, from before the compiler starts to after it; then the answer is right."""
+def test_kills_at_any_moment_do_not_affect_later_processes(sandbox):
+    """Five kills, before, during and after compiling; then the result is correct."""
     for number in range(5):
         source = f"int number(void) {{ return {number}; }}"
         process = sandbox.start(CALL.format(source=source, options={}))
@@ -539,8 +539,8 @@ def test_kills_at_any_moment_spoil_no_later_process(sandbox):
 
 
 @pytest.mark.parametrize("cache", ["", "off"])
-def test_a_compile_that_takes_too_long_is_ended(cache, sandbox):
-    """With the compiler's children; one line, nothing left."""
+def test_a_compiler_that_takes_too_long_is_killed(cache, sandbox):
+    """With its children; the error is one line, and no file remains."""
     pids = slow_compiler(sandbox)
     began = time.monotonic()
     changes = {"GD_TORCH_CACHE": cache} if cache else {}
@@ -551,8 +551,8 @@ def test_a_compile_that_takes_too_long_is_ended(cache, sandbox):
     assert sandbox.left() == []
 
 
-def test_a_real_compiler_that_is_ended_leaves_no_temporary_files(sandbox):
-    """What it wrote for itself is removed too, though it was killed."""
+def test_a_killed_real_compiler_leaves_no_temporary_files(sandbox):
+    """Its own temporary files are removed too."""
     line = (
         "double f{0}(double *x, long n) {{ while (n--) x[n] = x[n] / (x[n] + {0}.5); return *x; }}"
     )
@@ -562,8 +562,8 @@ def test_a_real_compiler_that_is_ended_leaves_no_temporary_files(sandbox):
     assert sandbox.left() == []
 
 
-def test_an_interrupted_compile_is_ended(sandbox):
-    """KeyboardInterrupt reaches the caller; the compiler and its children end; nothing is left."""
+def test_an_interrupt_kills_the_compiler(sandbox):
+    """KeyboardInterrupt is raised; the compiler and its children end; no file remains."""
     pids = slow_compiler(sandbox)
     process = sandbox.start(CALL.format(source=SOURCE, options={}), SLOW="1")
     running = both(pids)
@@ -573,8 +573,8 @@ def test_an_interrupted_compile_is_ended(sandbox):
     assert sandbox.left() == []
 
 
-def test_an_interrupt_while_the_compiler_is_started_ends_it(sandbox):
-    """Ctrl-C in the moment between the start and the wait: the compiler is known, and ended."""
+def test_an_interrupt_while_the_compiler_is_started_kills_it(sandbox):
+    """Ctrl-C between the start and the wait: the compiler is known and killed."""
     pids = slow_compiler(sandbox)
     code = f"""
 import signal, subprocess, time
@@ -597,7 +597,7 @@ except KeyboardInterrupt:
 
 
 def test_processes_compile_the_same_text_at_once(sandbox):
-    """All of them work, one library is left."""
+    """All of them work, and one library remains."""
     sandbox.wrap(f"""
 echo here >> {sandbox.root}/together
 while [ $(wc -l < {sandbox.root}/together) -lt 3 ]; do sleep 0.02; done
@@ -611,7 +611,7 @@ while [ $(wc -l < {sandbox.root}/together) -lt 3 ]; do sleep 0.02; done
 
 
 def test_threads_compile_once(sandbox):
-    """Eight threads ask for one text; all get the same library."""
+    """Eight threads load one text and get the same library."""
     code = f"""
 from concurrent.futures import ThreadPoolExecutor
 with ThreadPoolExecutor(8) as pool:
@@ -622,7 +622,7 @@ print(len({{id(library) for library in made}}), made[0].number())
     assert sandbox.runs() == 1
 
 
-def test_a_forked_process_waits_for_no_thread_of_its_parent(sandbox):
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent(sandbox):
     """The parent's thread compiles while the child loads another text."""
     sandbox.call(OTHER)
     sandbox.wrap(f"touch {sandbox.root}/begun\nsleep 1")
@@ -658,14 +658,14 @@ HOPELESS = {
 
 
 @pytest.mark.parametrize("body", HOPELESS)
-def test_a_failing_compiler_is_told_in_one_line(body, sandbox):
-    """What it says, or how it ended; nothing is left."""
+def test_the_error_of_a_failing_compiler_is_one_line(body, sandbox):
+    """Its message or its exit status; no file remains."""
     sandbox.wrap(body)
     assert sandbox.call() == f"CompilerError: {HOPELESS[body]}"
     assert sandbox.left() == []
 
 
-def test_a_mistake_in_the_text_is_told_in_one_line(sandbox):
+def test_the_error_for_invalid_c_is_one_line(sandbox):
     """The compiler's first error, with its line."""
     said = sandbox.call("int number(void) {\n return x; }")
     assert re.fullmatch(r"CompilerError: cc failed: <stdin>:2:.*error: .*", said), said
@@ -683,14 +683,14 @@ def test_a_mistake_in_the_text_is_told_in_one_line(sandbox):
         ({"CC": "'cc"}, "no C compiler: $CC cannot be parsed (No closing quotation)"),
     ],
 )
-def test_a_missing_compiler_is_told_in_one_line(changes, said, sandbox):
-    """It says what was looked for."""
+def test_the_error_for_a_missing_compiler_is_one_line(changes, said, sandbox):
+    """It names the commands that were searched for."""
     assert sandbox.call(**changes) == f"CompilerError: {said}"
     assert sandbox.left() == []
 
 
-def test_a_compiler_that_cannot_be_started_is_told_in_one_line(sandbox):
-    """A file that may be executed and is no program."""
+def test_the_error_for_a_compiler_that_cannot_be_started_is_one_line(sandbox):
+    """An executable file that is not a program."""
     sandbox.compiler.write_bytes(b"\x7fnothing")
     said = f"CompilerError: {sandbox.compiler} cannot be started: Exec format error"
     assert sandbox.call() == said
@@ -704,8 +704,8 @@ def test_a_compiler_that_cannot_be_started_is_told_in_one_line(sandbox):
         ("", "int f(void); int number(void) { return f(); }", "undefined symbol: f"),
     ],
 )
-def test_what_cannot_be_loaded_is_not_kept(body, source, reason, sandbox):
-    """It is told in one line, and no later process finds it."""
+def test_a_library_that_cannot_be_loaded_is_not_stored(body, source, reason, sandbox):
+    """The error is one line, and no later process loads it."""
     sandbox.wrap(body)
     said = sandbox.call(source)
     message = (
@@ -715,8 +715,8 @@ def test_what_cannot_be_loaded_is_not_kept(body, source, reason, sandbox):
     assert sandbox.left() == []
 
 
-def test_a_compiler_without_the_flag_for_this_machine_is_used_without(sandbox):
-    """Its library is kept as well."""
+def test_a_compiler_that_refuses_the_machine_flag_is_used_without_it(sandbox):
+    """Its library is stored, too."""
     sandbox.wrap('case "$*" in *=native*) echo "error: unknown" >&2; exit 1;; esac')
     assert sandbox.call() == ANSWER
     before = sandbox.runs()
@@ -752,7 +752,7 @@ exec "$@"
 
 
 def on_disk(options, *places):
-    """The words before a command that runs with a tmpfs mounted at each of these directories."""
+    """The prefix of a command that mounts a tmpfs at each of these directories."""
     where = map(str, places)
     return (*UNSHARED, "sh", "-c", ON_DISK, "sh", f"mode=0700,{options}", *where, "--")
 
@@ -764,23 +764,23 @@ print(os.listdir(os.environ["GD_TORCH_CACHE"]), os.listdir(os.environ["TMPDIR"])
 if can_mount():
 
     def test_a_cache_that_forbids_loading_is_not_used(sandbox):
-        """The temporary directory is, at once."""
+        """The temporary directory is used instead."""
         sandbox.cache.mkdir(0o700)
         code = CALL.format(source=SOURCE, options={}) + LIST_FILES
         said = sandbox.go(code, before=on_disk("noexec", sandbox.cache))
         assert said == f"{ANSWER}\n[] []"
         assert sandbox.runs() == 1
 
-    def test_two_directories_that_forbid_loading_are_told_in_one_line(sandbox):
-        """Where neither the cache nor the temporary directory allows it."""
+    def test_the_error_for_two_directories_that_forbid_loading_is_one_line(sandbox):
+        """If neither the cache nor the temporary directory allows it."""
         sandbox.cache.mkdir(0o700)
         before = on_disk("noexec", sandbox.cache, sandbox.temporary)
         said = sandbox.go(CALL.format(source=SOURCE, options={}) + LIST_FILES, before=before)
         message = f"the temporary directory {sandbox.temporary} does not allow loading of libraries"
         assert said == f"CompilerError: {message} (noexec)\n[] []"
 
-    def test_the_loader_itself_says_noexec(sandbox):
-        """The same line where the mount's flags are not known."""
+    def test_noexec_is_reported_by_the_loader(sandbox):
+        """The same error if the flags of the mount are not known."""
         code = "cache.forbids_loading = lambda place: False\n"
         code += CALL.format(source=SOURCE, options={}) + LIST_FILES
         sandbox.cache.mkdir(0o700)
@@ -788,7 +788,7 @@ if can_mount():
         message = f"the temporary directory {sandbox.temporary} does not allow loading of libraries"
         assert sandbox.go(code, before=before) == f"CompilerError: {message} (noexec)\n[] []"
 
-    def test_a_home_that_may_only_be_read_is_left_alone(sandbox):
+    def test_a_read_only_home_is_not_changed(sandbox):
         """Every process compiles."""
         before = on_disk("ro", sandbox.home)
         for _ in range(2):
@@ -797,8 +797,8 @@ if can_mount():
         assert sandbox.runs() == 2
         assert sandbox.left() == []
 
-    def test_a_cache_that_may_only_be_read_is_read(sandbox):
-        """What it holds is loaded; what it does not is compiled elsewhere."""
+    def test_a_read_only_cache_is_read(sandbox):
+        """Its libraries are loaded; others are compiled in the temporary directory."""
         sandbox.cache.mkdir(0o700)
         code = f"""
 import subprocess
@@ -813,14 +813,14 @@ print(len(os.listdir(os.environ["GD_TORCH_CACHE"])), os.listdir(os.environ["TMPD
         assert sandbox.runs() == 2
 
     def test_a_full_cache_is_not_needed(sandbox):
-        """The temporary directory takes its place."""
+        """The temporary directory is used instead."""
         sandbox.cache.mkdir(0o700)
         code = CALL.format(source=SOURCE, options={}) + LIST_FILES
         assert sandbox.go(code, before=on_disk("size=4k", sandbox.cache)) == f"{ANSWER}\n[] []"
         assert sandbox.runs() >= 2
 
-    def test_full_disks_leave_nothing_half_written(sandbox):
-        """Whichever write fails: one line that says so, no file; then it works."""
+    def test_full_disks_leave_no_partial_files(sandbox):
+        """Whichever write fails: the error is one line, no file remains, and a retry works."""
         sandbox.cache.mkdir(0o700)
         code = f"""
 import subprocess

@@ -1,11 +1,11 @@
-"""Deliberate faults in generated C: each is noticed, with one warning, and the result is eager.
+"""Deliberate faults in generated C: each is detected, with one warning and the eager result.
 
 The faults are edits of the C text between its generation and its compilation. Those of the steps
-themselves (rates, norm, stop, record) stand in text that is the same for all objectives.
+(rates, norm, stop, record) are in text that is the same for all objectives.
 
-What verification cannot see: an update that goes wrong between two verified points only, where
-the points themselves are right (a single step left out, say), and a tolerance that is noticed too
-late in a run that records nothing. Other tests hold compiled steps against eager ones there.
+Verification cannot detect an update that is wrong only between two verified points if the points
+are correct (such as one omitted step), and a tolerance that is detected too late in a run that
+records nothing. Other tests compare compiled with eager steps for these cases.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32}
 RTOL = {"float64": 1e-9, "float32": 1e-3}
 
 GENERATED = "#define COUNT"
-"""Where the text that depends on the objective begins."""
+"""Start of the text that depends on the objective."""
 
 Replacement = str | Callable[[re.Match[str]], str]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An objective with the settings of a run that a fault is to disturb."""
+    """An objective with the settings of a run."""
 
     make: Callable[[torch.dtype], Callable[..., Tensor]]
     start: Callable[[torch.dtype], tuple[Tensor, ...]]
@@ -60,7 +60,7 @@ def tall(dtype: torch.dtype) -> Callable[..., Tensor]:
 
 
 def pieces(dtype: torch.dtype) -> Callable[..., Tensor]:
-    """A clamp, a branch, a largest entry, sums so far and a gather, for four weights."""
+    """A clamp, a branch, a maximum, a cumulative sum and a gather, for four weights."""
     index = torch.tensor([0, 2, 1, 0, 2, 2])
     scale = torch.tensor([1.0, 0.5, 2.0, 1.5], dtype=dtype)
 
@@ -74,7 +74,7 @@ def pieces(dtype: torch.dtype) -> Callable[..., Tensor]:
 
 
 def valley(_: torch.dtype) -> Callable[..., Tensor]:
-    """Two weights with rates of their own."""
+    """Two weights with different learning rates."""
     return lambda a, b: (a - 1).square() + 4 * (b - a * a).square() + 0.1 * torch.exp(a * b)
 
 
@@ -100,7 +100,7 @@ PROBLEMS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Edits of a text, each at its first match or at a later one."""
+    """Edits of a C text, each at the match with index ``at``."""
 
     name: str
     problem: str
@@ -136,11 +136,11 @@ def fault(name: str, problem: str, pattern: str, replacement: Replacement, **mor
 
 
 LATE = r"  return (.*);\n}"
-"""The end of the evaluation, where a statement can be put in."""
+"""The end of the evaluation, where a statement can be inserted."""
 
 
 def late(condition: str, action: str) -> str:
-    """An evaluation that does something else from some time on."""
+    """An evaluation that changes from some call on."""
     return rf"  static long calls; calls++; if ({condition}) {{ {action} }}\n  return \1;\n}}"
 
 
@@ -292,7 +292,7 @@ BATCH_FAULTS = [
 def _surroundings(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A cache of this module's own; "auto" compiles after few eager steps."""
+    """A separate cache for this module; "auto" compiles after few eager steps."""
     directory = tmp_path_factory.getbasetemp() / "mutations"
     monkeypatch.setenv("GD_TORCH_CACHE", str(directory))
     monkeypatch.setattr(cost_model, "COMPILE_SECONDS", 0.0)
@@ -302,7 +302,7 @@ def _surroundings(
 
 @pytest.fixture
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], list[str]]:
-    """Make every text that is compiled from here on wrong; the list of the texts changed."""
+    """Insert a fault into every text that is compiled; returns the list of changed texts."""
     names = Program.__init__.__globals__
     load = names["load_library"]
 
@@ -322,7 +322,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], list[str]]:
 
 
 def one_warning(make: Callable[[], object]) -> object:
-    """What a call returns; it must raise one RuntimeWarning, which says that steps are eager."""
+    """The result of a call, which must warn once that steps are eager."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = make()
@@ -373,7 +373,7 @@ def run(f: Fault, kind: str, stepper: str) -> object:
 
 @pytest.mark.parametrize("stepper", ["compiled", pytest.param("auto", marks=[pytest.mark.slow])])
 @pytest.mark.parametrize(("f", "kind"), _cases(FAULTS, 6))
-def test_a_wrong_program_is_noticed(
+def test_a_wrong_program_is_detected(
     f: Fault, kind: str, stepper: str, inject: Callable[[Fault], list[str]]
 ) -> None:
     """One RuntimeWarning, and the run is the eager one to rounding."""
@@ -388,7 +388,7 @@ def test_a_wrong_program_is_noticed(
 
 @pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_the_right_programs_are_not_suspected(
+def test_correct_programs_give_no_warning(
     problem: str, kind: str, inject: Callable[[Fault], list[str]]
 ) -> None:
     """Without a fault there is no warning: the same problems, through the same hook."""
@@ -401,7 +401,7 @@ def test_the_right_programs_are_not_suspected(
 
 
 def run_many(f: Fault, kind: str, stepper: str) -> object:
-    """300 runs of the fault's problem, with starts and rates of their own."""
+    """300 runs of the fault's problem, with different starts and rates."""
     problem, dtype = PROBLEMS[f.problem], DTYPES[kind]
     generator = torch.Generator().manual_seed(3)
     starts = tuple(
@@ -442,7 +442,7 @@ def assert_same_ends(actual: object, expected: object, kind: str) -> None:
 
 @pytest.mark.parametrize("stepper", ["compiled", pytest.param("auto", marks=[pytest.mark.slow])])
 @pytest.mark.parametrize(("f", "kind"), _cases(BATCH_FAULTS, 5))
-def test_a_wrong_batch_is_noticed(
+def test_a_wrong_batch_is_detected(
     f: Fault, kind: str, stepper: str, inject: Callable[[Fault], list[str]]
 ) -> None:
     """One RuntimeWarning, and all runs end where eager runs end."""
@@ -455,7 +455,7 @@ def test_a_wrong_batch_is_noticed(
 
 @pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("problem", ["net", "pieces", "valley", "curve", "runaway"])
-def test_right_batches_are_not_suspected(
+def test_correct_batches_give_no_warning(
     problem: str, kind: str, inject: Callable[[Fault], list[str]]
 ) -> None:
     """Without a fault there is no warning: the same batches, through the same hook."""
@@ -466,6 +466,6 @@ def test_right_batches_are_not_suspected(
 
 
 def test_there_are_enough_faults() -> None:
-    """More than 50 faults of single runs, more than 20 of batches, each with a name of its own."""
+    """More than 50 faults of single runs, more than 20 of batches, with unique names."""
     for faults, least in ((FAULTS, 50), (BATCH_FAULTS, 20)):
         assert len({(f.problem, f.name) for f in faults}) == len(faults) >= least

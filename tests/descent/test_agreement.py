@@ -1,4 +1,4 @@
-"""Compiled results are compared with eager ones entry by entry, as exactly as rounding allows."""
+"""The comparison of compiled with eager results: exact to rounding, by entry."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> T
 
 
 def rosenbrock(x: Tensor) -> Tensor:
-    """The usual test function, entry 0 and 1."""
+    """Rosenbrock's function of entries 0 and 1."""
     return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
 
 
 def rosenbrock_expanded(x: Tensor) -> Tensor:
-    """The same, multiplied out in part."""
+    """The same function, partly expanded."""
     a, b = x[0], x[1]
     return 100 * b * b - 200 * (a * a) * b + 100 * (a * a * a * a) + (1 - a) * (1 - a)
 
 
 def rosenbrock_other(x: Tensor) -> Tensor:
-    """The same, in another order."""
+    """The same function, with another order of terms."""
     d = 10 * x[1] - 10 * x[0] * x[0]
     return d * d + (x[0] - 1) * (x[0] - 1)
 
 
 def sum_in_order(x: Tensor) -> Tensor:
-    """A sum, one term after the other in blocks of 64."""
+    """A sequential sum in blocks of 64."""
     return x.reshape(64, -1).cumsum(1)[:, -1].cumsum(0)[-1]
 
 
 def variance_by_deviations(x: Tensor) -> Tensor:
-    """The biased variance, by its definition."""
+    """The biased variance from its definition."""
     return ((x - x.mean()) ** 2).sum() / x.numel()
 
 
@@ -142,7 +142,7 @@ SAME: list[Pair] = [
 
 
 def assigned(x: Tensor) -> Tensor:
-    """A tensor whose second entry is overwritten, and which is divided in place."""
+    """A tensor whose second entry is overwritten and that is then divided in place."""
     z = x * 1.0
     z[1] = x[1] * 2
     z.div_(3)
@@ -153,7 +153,7 @@ def assigned(x: Tensor) -> Tensor:
     ("first", "second", "at"), [case[1:] for case in SAME], ids=[case[0] for case in SAME]
 )
 def test_the_same_gradient_in_another_order_of_operations_agrees(first, second, at, dtype):
-    """Two ways to write one function differ by rounding only, however ill-conditioned it is."""
+    """Two forms of one function differ only by rounding, even if it is ill-conditioned."""
     weights = (at.to(dtype),)
     assert list(
         agreement.rounding_tolerances(partial(evaluate, first), weights, evaluate(first, weights))
@@ -165,8 +165,8 @@ def test_the_same_gradient_in_another_order_of_operations_agrees(first, second, 
 @pytest.mark.parametrize(
     ("objective", "at"), [(case[1], case[3]) for case in SAME], ids=[case[0] for case in SAME]
 )
-def test_results_in_more_digits_agree(objective, at):
-    """A compiled step may keep intermediate results in a wider type."""
+def test_results_of_higher_precision_agree(objective, at):
+    """A compiled step may use a wider type for intermediate results."""
     weights = (at.to(torch.float32),)
     value, partials = evaluate(objective, (weights[0].double(),))
     compiled = (value.float(), tuple(d.float() for d in partials))
@@ -202,7 +202,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("function", OPERATIONS.values(), ids=OPERATIONS.keys())
 def test_noise_of_many_operations(function):
-    """Evaluations under noise succeed, differ by rounding, and are tight."""
+    """Evaluations with noise succeed, and the tolerances are tight."""
     weights = (numbers(60, dtype=torch.float32),)
     objective = lambda x: function(x).sum()  # noqa: E731
     eager = evaluate(objective, weights)
@@ -247,12 +247,12 @@ def without_term(w: Tensor) -> Tensor:
 def changed(
     change: Callable[[Tensor], Tensor],
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A fault of the partials only."""
+    """A fault in the partials."""
     return lambda value, d: (value, change(d.clone()))
 
 
 def entry(k: int, change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A fault of one entry."""
+    """A fault in one entry."""
 
     def apply(d: Tensor) -> Tensor:
         d[k] = change(d[k])
@@ -291,14 +291,14 @@ WRONG: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 
 @pytest.mark.parametrize("fault", WRONG.values(), ids=WRONG.keys())
 def test_wrong_results_do_not_agree(fault, dtype):
-    """Each fault is noticed in single precision too."""
+    """Each fault is detected, in single precision too."""
     weights = (numbers(4, seed=7).to(dtype),)
     value, (d,) = evaluate(regression, weights)
     value, d = fault(value, d)
     assert not results_agree(regression, weights, evaluate(regression, weights), (value, (d,)))
 
 
-def test_a_dropped_term_of_a_thousand_is_noticed(dtype):
+def test_a_dropped_term_of_a_thousand_is_detected(dtype):
     """Value and partials are those of 999 terms."""
     weights = (numbers(4, seed=7).to(dtype),)
     eager = evaluate(regression, weights)
@@ -306,7 +306,7 @@ def test_a_dropped_term_of_a_thousand_is_noticed(dtype):
 
 
 def test_a_small_entry_is_judged_by_its_own_size(dtype):
-    """An entry of 1e-6 may not be lost beside one of 1e6."""
+    """A wrong entry of 1e-6 is detected beside one of 1e6."""
 
     def objective(x: Tensor) -> Tensor:
         return x @ torch.tensor([1e6, 1e-6], dtype=x.dtype)
@@ -322,7 +322,7 @@ def test_a_small_entry_is_judged_by_its_own_size(dtype):
 
 
 def test_a_long_sum_in_order_agrees():
-    """100 000 times 0.1, added one after the other in single precision, is off by 1e-4."""
+    """The sequential sum of 100 000 times 0.1 in single precision has an error of 1e-4."""
     x = torch.full((100_000,), 0.1)
     value, (d,) = evaluate(torch.sum, (x,))
     in_order = torch.from_numpy(x.numpy().cumsum(dtype="float32"))[-1]
@@ -331,8 +331,8 @@ def test_a_long_sum_in_order_agrees():
     assert not results_agree(torch.sum, (x,), (value, (d,)), (value * 1.001, (d,)))
 
 
-def test_a_frozen_item_assignment_is_noticed():
-    """A compiled gradient that ignores what an assignment overwrote."""
+def test_an_ignored_item_assignment_is_detected():
+    """A gradient that ignores that an entry was overwritten."""
     target = torch.tensor([1.0, 5.0, 3.0])
 
     def objective(w: Tensor) -> Tensor:
@@ -348,7 +348,7 @@ def test_a_frozen_item_assignment_is_noticed():
 
 
 def test_a_noise_partial_near_a_minimum_may_differ_but_not_by_much():
-    """At the minimum of a least-squares fit the partial is rounding noise of the sum's terms."""
+    """At the minimum of a least-squares fit the partial consists of rounding errors."""
     x = numbers(500, seed=1)
     y = numbers(500, seed=2)
 
@@ -363,8 +363,8 @@ def test_a_noise_partial_near_a_minimum_may_differ_but_not_by_much():
 
 
 @pytest.mark.parametrize("loss", [float("inf"), float("-inf"), float("nan")])
-def test_a_loss_that_is_not_finite_needs_one_that_is_not_finite_either(loss):
-    """Its partials are not compared, since the run stops there."""
+def test_a_loss_that_is_not_finite_agrees_with_any_other_such_loss(loss):
+    """The partials are not compared, as the run stops there."""
     weights = (torch.tensor(1.0),)
     eager = (torch.tensor(loss), (torch.tensor(1.0),))
     for other in (float("inf"), float("nan")):
@@ -375,7 +375,7 @@ def test_a_loss_that_is_not_finite_needs_one_that_is_not_finite_either(loss):
 
 
 def test_nan_and_infinite_partials_agree_with_themselves_only():
-    """The square root at 0 has an infinite slope, and 0 times it none."""
+    """The slope of the square root at 0 is infinite, and 0 times it is NaN."""
     objective = lambda x: (x.sqrt() * torch.tensor([1.0, 0.0, 1.0])).sum()  # noqa: E731
     weights = (torch.tensor([0.0, 0.0, 4.0]),)
     value, (d,) = evaluate(objective, weights)
@@ -388,7 +388,7 @@ def test_nan_and_infinite_partials_agree_with_themselves_only():
 
 
 def test_results_of_another_shape_or_dtype_do_not_agree():
-    """Nothing is broadcast and nothing converted."""
+    """Nothing is broadcast or converted."""
     weights = (torch.ones(3),)
     objective = lambda x: x.square().sum()  # noqa: E731
     value, (d,) = evaluate(objective, weights)
@@ -398,7 +398,7 @@ def test_results_of_another_shape_or_dtype_do_not_agree():
 
 
 def test_flushed_subnormal_numbers_agree():
-    """Compiled code may turn subnormal numbers into zero."""
+    """Compiled code may flush subnormal numbers to zero."""
     objective = lambda x: (x * 1e-40).sum()  # noqa: E731
     weights = (torch.ones(3),)
     value, (d,) = evaluate(objective, weights)
@@ -406,7 +406,7 @@ def test_flushed_subnormal_numbers_agree():
     assert results_agree(objective, weights, (value, (d,)), (value * 0, (d * 0,)))
 
 
-def test_an_objective_that_does_not_repeat_itself_does_not_agree():
+def test_an_objective_that_is_not_reproducible_does_not_agree():
     """A counter in the objective changes its value from one evaluation to the next."""
     calls = [0]
 
@@ -420,7 +420,7 @@ def test_an_objective_that_does_not_repeat_itself_does_not_agree():
 
 
 def test_an_objective_that_fails_under_noise_does_not_agree():
-    """The slow path answers False where it cannot judge."""
+    """The comparison returns False if it cannot evaluate the objective."""
 
     def objective(w: Tensor) -> Tensor:
         if w.item() != 3.0:
@@ -432,8 +432,8 @@ def test_an_objective_that_fails_under_noise_does_not_agree():
     assert not results_agree(objective, weights, (value, (d,)), (value * 1.001, (d,)))
 
 
-def test_judging_changes_neither_random_state_nor_weights(dtype):
-    """The noise has generators of its own, and works on copies."""
+def test_the_comparison_changes_neither_random_state_nor_weights(dtype):
+    """The noise has separate generators and is added to copies."""
     weights = (numbers(4, seed=7).to(dtype),)
     before = weights[0].clone()
     torch_state, python_state = torch.get_rng_state(), random.getstate()
@@ -444,8 +444,8 @@ def test_judging_changes_neither_random_state_nor_weights(dtype):
     assert not weights[0].requires_grad
 
 
-def test_a_judgement_is_the_same_every_time():
-    """The seeds are fixed: so are the tolerances."""
+def test_the_comparison_is_reproducible():
+    """The seeds are fixed, so the tolerances are equal."""
     weights = (numbers(4, seed=7),)
     eager = evaluate(regression, weights)
     first, second = (
@@ -457,8 +457,8 @@ def test_a_judgement_is_the_same_every_time():
         assert all(torch.equal(a, b) for a, b in zip(some, same, strict=True))
 
 
-def test_noise_reaches_forward_and_backward_and_leaves_views_and_exact_operations():
-    """A view, an integer and a selection stay as they are; products and sums do not."""
+def test_noise_is_added_forward_and_backward_but_not_to_views_and_exact_operations():
+    """Views, integers and selections are unchanged; products and sums are not."""
     x = numbers(1000)
     with RoundingNoise(0):
         assert torch.equal(x.reshape(10, 100).T, x.reshape(10, 100).clone().T)
@@ -476,14 +476,14 @@ def test_noise_reaches_forward_and_backward_and_leaves_views_and_exact_operation
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_noise_is_rounded_away(dtype):
-    """Every entry changes, by no more than 1.5 eps: a tolerance is never that of no noise."""
+    """Every entry changes, by at most 1.5 eps."""
     x = torch.rand(10_000, dtype=dtype) + 0.5
     change = ((RoundingNoise(0).perturb(x) - x) / x).abs() / torch.finfo(dtype).eps
     assert float(change.min()) >= 0.25 and float(change.max()) <= 1.5
 
 
 def test_noise_of_an_operation_in_place_stays_in_place():
-    """What the operation returns is the tensor that it changed, noise included."""
+    """The operation returns the modified tensor, with noise."""
     x = numbers(100)
     y = x.clone()
     with RoundingNoise(0):

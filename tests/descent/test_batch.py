@@ -1,4 +1,4 @@
-"""Many descents side by side: each is the run that descend makes alone."""
+"""descend_many: each run equals that of descend with the same settings."""
 
 import contextlib
 import math
@@ -41,7 +41,7 @@ def assert_each_is_the_run_alone(objective, starts, rates, runs, rtol=1e-12, **o
 
 
 @STEPPERS
-def test_curves_with_starts_and_rates_of_their_own(stepper):
+def test_curves_with_different_starts_and_rates(stepper):
     """Converged, diverged and unfinished runs in one call, each with its own step and reason."""
     rates = torch.logspace(-3, 0.3, 300, dtype=torch.float64)
     starts = (torch.linspace(-2, 2, 300, dtype=torch.float64),)
@@ -55,7 +55,7 @@ def test_curves_with_starts_and_rates_of_their_own(stepper):
 
 @STEPPERS
 def test_nets_with_one_rate_per_run_and_weight(stepper, dtype):
-    """More runs than a block has places, so that places are used again."""
+    """More runs than fit in a block."""
     X, Y, _ = load_iris()
     mse = network_mse(X, Y)
     starts = numbers(300, 4, 2, dtype=dtype), numbers(300, 2, 3, seed=1, dtype=dtype)
@@ -81,8 +81,8 @@ def test_the_bowl_in_closed_form(stepper):
         assert ((w - closed).abs() <= 1e-12 * start.abs()).all()
 
 
-def test_where_the_start_lives(dtype, device):
-    """Results have the dtype and device of the starts, which are left as they were."""
+def test_dtype_and_device_are_those_of_the_starts(dtype, device):
+    """Results have the dtype and device of the starts, which are not modified."""
     starts = torch.tensor([1.9, 0.5], dtype=dtype, device=device)
     before = starts.clone()
     runs = descend_many(curve, starts, 0.1, steps=200)
@@ -93,7 +93,7 @@ def test_where_the_start_lives(dtype, device):
 
 
 def test_zero_steps_evaluate_every_start():
-    """Losses at the starts, no step made."""
+    """Losses at the starts, without a step."""
     starts = tuple(torch.tensor([w, 0.0], dtype=torch.float64) for w in BOWL.start)
     runs = descend_many(bowl, starts, 0.1, steps=0)
     assert runs.losses.tolist() == [177, 0] and runs.steps.tolist() == [0, 0]
@@ -101,7 +101,7 @@ def test_zero_steps_evaluate_every_start():
 
 @STEPPERS
 def test_a_hundred_thousand_runs_pass_through_bounded_blocks(stepper):
-    """All finish, in order; the callback counts up to the last one."""
+    """All end, in order; the callback counts up to the last one."""
     told = []
     starts = torch.linspace(-1.5, 1.5, 100_000, dtype=torch.float64)
     runs = descend_many(
@@ -113,8 +113,8 @@ def test_a_hundred_thousand_runs_pass_through_bounded_blocks(stepper):
     assert runs.steps[70_000] == alone.steps
 
 
-def test_finished_runs_stop_costing():
-    """When all but one run have diverged, the block holds that one alone."""
+def test_finished_runs_leave_the_block():
+    """When all runs but one have diverged, the block contains only that one."""
     rates = torch.full((1000,), 5.0, dtype=torch.float64)
     rates[3] = 0.01
     starts = (torch.full((1000,), 1.9, dtype=torch.float64),)
@@ -128,8 +128,8 @@ def test_finished_runs_stop_costing():
     assert runs.steps[3] == 500 and runs.diverged.sum() == 999
 
 
-def test_an_objective_with_a_python_branch_runs_one_by_one():
-    """What cannot be mapped over runs still descends."""
+def test_an_objective_with_a_python_branch_is_run_sequentially():
+    """An objective that vmap cannot batch can still be used."""
 
     def branch(w):
         return curve(w) if w > 0 else w**2
@@ -139,8 +139,8 @@ def test_an_objective_with_a_python_branch_runs_one_by_one():
     assert_each_is_the_run_alone(branch, (starts,), 0.1, runs, steps=30)
 
 
-def test_what_cannot_be_compiled_runs_eagerly_with_one_warning():
-    """A linear solve has no generated kernel."""
+def test_an_objective_that_cannot_be_compiled_runs_eagerly_with_one_warning():
+    """A linear solve has no rule."""
 
     def solve(w):
         A = torch.diag(w**2 + 1)
@@ -154,8 +154,8 @@ def test_what_cannot_be_compiled_runs_eagerly_with_one_warning():
     assert_each_is_the_run_alone(solve, (starts,), 0.1, runs, steps=20)
 
 
-def test_the_bits_of_a_compiled_run_do_not_depend_on_the_runs_beside_it():
-    """Other neighbours, another place among them, another size of the whole: the same bits."""
+def test_the_bits_of_a_compiled_run_do_not_depend_on_the_other_runs():
+    """Other runs, another index, another size of the batch: the same bits."""
     rates = torch.logspace(-3, 0, 300, dtype=torch.float64)
     starts = torch.linspace(-2, 2, 300, dtype=torch.float64)
     options = {"steps": 300, "tolerance": 1e-8, "stepper": "compiled"}
@@ -187,7 +187,7 @@ ONES = torch.ones(3, dtype=torch.float64)
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(options, error, words):
-    """The rule, then what arrived."""
+    """The error gives the rule and the argument."""
     arguments = {"objective": curve, "starts": ONES, "learning_rates": 0.1, "steps": 5, **options}
     positional = [arguments.pop(name) for name in ("objective", "starts", "learning_rates")]
     with pytest.raises(error, match=words) as refusal:
@@ -197,7 +197,7 @@ def test_bad_arguments_are_refused_in_one_line(options, error, words):
 
 @pytest.mark.parametrize("stepper", ["eager", "compiled"])
 def test_an_objective_that_edits_its_argument_edits_a_copy(stepper):
-    """As in a run alone; the starts are left as they were."""
+    """As with descend; the starts are not modified."""
     starts = torch.tensor([[2.0, -1.0], [-3.0, 0.5]], dtype=torch.float64)
     before = starts.clone()
 
@@ -214,8 +214,8 @@ def test_an_objective_that_edits_its_argument_edits_a_copy(stepper):
 
 
 @pytest.mark.parametrize("run", [0, 100, 255])
-def test_every_end_in_doubt_is_verified(run, monkeypatch):
-    """Where partials are rounding noise, a wrong one of one run in a chunk is seen all the same."""
+def test_every_uncertain_end_is_verified(run, monkeypatch):
+    """If all partials are rounding errors, a wrong one of a single run is still detected."""
     run_many = Program.run_many
 
     def wrong(self, *given):
@@ -229,7 +229,7 @@ def test_every_end_in_doubt_is_verified(run, monkeypatch):
     options = {"learning_rates": 0.01, "steps": 1000}
     expected = descend_many(curve, starts, **options, stepper="eager")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # all ends are in doubt, none is wrong
+        warnings.simplefilter("error")  # all ends are uncertain, none is wrong
         descend_many(curve, starts, **options, stepper="compiled")
     monkeypatch.setattr(Program, "run_many", wrong)
     with pytest.warns(RuntimeWarning, match="compiled values differ from eager ones"):

@@ -1,4 +1,4 @@
-"""Compiled steps give the eager run: same points, stop and callbacks; else they step back."""
+"""Compiled steps give the points, stop and callbacks of eager steps, or eager steps are used."""
 
 import itertools
 import random
@@ -19,7 +19,7 @@ MSE = network_mse(X, Y)
 
 
 def assert_same(ours, eager, rtol):
-    """Every part of two runs."""
+    """All attributes of two runs are equal, to rounding."""
     assert (ours.steps, ours.stop) == (eager.steps, eager.stop)
     assert torch.equal(ours.recorded_steps, eager.recorded_steps)
     for a, b in zip(
@@ -32,7 +32,7 @@ def assert_same(ours, eager, rtol):
 
 
 def both(objective, start, **options):
-    """The same run compiled and eager, callbacks compared; a warning fails the test."""
+    """A compiled and an eager run, whose callbacks are compared; a warning fails the test."""
     runs, seen = [], ([], [])
     for stepper, calls in zip(("compiled", "eager"), seen, strict=True):
         runs.append(
@@ -63,10 +63,10 @@ def test_the_nets_equal_eager_steps_over_1000_steps(hidden, dtype):
     ("record", "steps", "tolerance", "every"),
     list(itertools.product(("all", "last", 7, 90), (0, 1, 50, 500), (0.0, 2e-2), (3, 100))),
 )
-def test_records_stops_and_callbacks_are_those_of_eager_mode(
+def test_records_stops_and_callbacks_are_those_of_eager_steps(
     record, steps, tolerance, every, monkeypatch
 ):
-    """For every way to record and to stop, over several fillings of the record's memory."""
+    """For all kinds of records and stops, with more points than the buffers contain."""
     monkeypatch.setattr("gd_torch.descent.compiled.MAX_BUFFERED_POINTS", 32)
     options = {"record": record, "steps": steps, "tolerance": tolerance, "callback_every": every}
     compiled, eager = both(MSE, init_weights((4, 2, 3)), learning_rate=0.5, **options)
@@ -74,7 +74,7 @@ def test_records_stops_and_callbacks_are_those_of_eager_mode(
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0])
-def test_a_runaway_is_found_at_its_step(rate):
+def test_divergence_is_detected_at_its_step(rate):
     """The step, the quantity and the last finite weights."""
     compiled, eager = both(curve, 1.9, learning_rate=rate, steps=5000)
     assert compiled.stop.diverged and compiled.steps == eager.steps == 4
@@ -91,15 +91,15 @@ def test_a_runaway_is_found_at_its_step(rate):
         (lambda w: w * 1e-200, 1.0, 1.0, Stop.STEPS),  # tiny, yet no divergence
     ],
 )
-def test_every_kind_of_divergence_is_found_as_in_eager_mode(objective, start, rate, stop):
-    """At the step where eager mode finds it, which is not the first."""
+def test_every_kind_of_divergence_is_detected_as_in_eager_steps(objective, start, rate, stop):
+    """At the step at which eager steps detect it, which is not the first."""
     compiled, eager = both(objective, start, learning_rate=rate, steps=1000)
     assert compiled.stop is eager.stop is stop
     assert compiled.steps == eager.steps > 0
 
 
 def test_the_callback_can_stop_a_compiled_run():
-    """At the step where it says so."""
+    """At the step at which it returns False."""
     run = descend(
         bowl,
         (-8.0, 7.0),
@@ -113,14 +113,14 @@ def test_the_callback_can_stop_a_compiled_run():
 
 
 def seconds(objective, start):
-    """The estimate for one eager step."""
+    """The estimated time of one eager step."""
     counter = OperationCounter()
     counter.counting(objective)(*start)
     return counter.seconds
 
 
-def test_auto_switches_by_counts_alone_and_loses_no_callback(monkeypatch):
-    """Steps before and after the switch form one run; the callback sees every multiple once."""
+def test_auto_switches_by_counts_and_calls_every_callback(monkeypatch):
+    """Steps before and after the switch form one run; the callback is called once per period."""
     step = seconds(bowl, torch.tensor([-8.0, 7.0]))
     monkeypatch.setattr(cost_model, "COMPILE_SECONDS", 600 * step)
     monkeypatch.setattr(cost_model, "EAGER_START_SECONDS", 999.5 * step)
@@ -143,7 +143,7 @@ def test_auto_switches_by_counts_alone_and_loses_no_callback(monkeypatch):
 
 
 def test_auto_gives_identical_bits_every_time(monkeypatch):
-    """No clock decides."""
+    """The decision does not depend on time."""
     monkeypatch.setattr(cost_model, "COMPILE_SECONDS", 0.1)
     runs = [descend(MSE, init_weights((4, 2, 3)), learning_rate=1.0, steps=4000) for _ in "123"]
     assert torch.equal(runs[0].losses, runs[1].losses)
@@ -162,10 +162,10 @@ def test_auto_gives_identical_bits_every_time(monkeypatch):
     ],
 )
 @pytest.mark.parametrize("tolerance", [0.0, 1e-300])
-def test_auto_compiles_where_more_eager_work_lies_ahead_than_compiling_takes(
+def test_auto_compiles_if_the_remaining_eager_work_exceeds_the_compile_time(
     objective, start, steps, compiles, tolerance, monkeypatch
 ):
-    """However long a step is: fewer steps of a large net are as much work."""
+    """For short and for long steps: a large net needs fewer steps."""
 
     class Asked(Exception):
         pass
@@ -191,8 +191,8 @@ def test_auto_compiles_where_more_eager_work_lies_ahead_than_compiling_takes(
 
 
 @pytest.mark.parametrize("stepper", ["eager", "compiled", "auto"])
-def test_a_run_taken_up_again_gives_the_same_bits_and_calls(stepper, monkeypatch):
-    """Wherever it is cut, in eager or compiled steps, the parts are those of the run in one go."""
+def test_a_resumed_run_gives_the_same_bits_and_calls(stepper, monkeypatch):
+    """Wherever it is interrupted, in eager or compiled steps, as in an uninterrupted run."""
     step = seconds(MSE, init_weights((4, 2, 3)))
     monkeypatch.setattr(cost_model, "COMPILE_SECONDS", 1500 * step)
     monkeypatch.setattr(
@@ -221,13 +221,13 @@ def test_a_run_taken_up_again_gives_the_same_bits_and_calls(stepper, monkeypatch
 
 @pytest.mark.parametrize(("first", "words"), [(-1, "first_step"), (11, "at most `steps`, 10")])
 def test_a_first_step_out_of_range_is_refused(first, words):
-    """It lies between 0 and the steps asked for."""
+    """It must be between 0 and `steps`."""
     with pytest.raises(ValueError, match=words):
         descend(curve, 1.0, learning_rate=0.1, steps=10, first_step=first)
 
 
-def test_other_data_rates_and_starts_are_other_runs():
-    """Whatever is compiled once serves every run of the same shape, with the numbers of each."""
+def test_compiled_code_is_reused_with_other_data_rates_and_starts():
+    """Runs of the same shapes share compiled code, each with its own numbers."""
     descend(MSE, init_weights((4, 3, 3)), learning_rate=0.5, steps=20, stepper="compiled")
     other = network_mse(X.flip(0) * 2, Y)
     options = {"learning_rate": (0.1, 0.3), "steps": 30, "tolerance": 1e-9}
@@ -236,7 +236,7 @@ def test_other_data_rates_and_starts_are_other_runs():
 
 
 def test_memory_for_the_record_is_bounded_for_large_weights():
-    """A weight of a million entries is fetched often instead of filling 4096 slots."""
+    """With a weight of a million entries the buffers contain few points."""
     start = torch.ones(1_000_000)
     run = descend(
         lambda w: (w**2).mean(), start, learning_rate=1.0, steps=20, stepper="compiled", record=3
@@ -266,7 +266,7 @@ OBJECTIVES = {
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_of_ordinary_operations_compile(name):
-    """They equal eager steps to 1e-10 of the largest entry over 200 steps; no warning."""
+    """They equal eager steps to 1e-10 of the largest entry over 200 steps, without a warning."""
     compiled, eager = both(OBJECTIVES[name], init_weights((4, 2, 3)), learning_rate=0.05, steps=200)
     assert_same(compiled, eager, rtol=1e-10)
 
@@ -286,7 +286,7 @@ class Counter:
 
 
 def closed_over(kind):
-    """Objectives with a memory of their own, made anew for every run."""
+    """Objectives with internal state, created for every run."""
     calls = [0] if kind == "list" else {"n": 0}
     key = 0 if kind == "list" else "n"
 
@@ -298,7 +298,7 @@ def closed_over(kind):
 
 
 def square_by_hand():
-    """A custom backward pass written in the old style, which functional transforms refuse."""
+    """A custom backward pass in the old style, which functional transforms refuse."""
 
     class Square(torch.autograd.Function):
         @staticmethod
@@ -315,7 +315,7 @@ def square_by_hand():
 
 
 def test_a_custom_backward_pass_is_compiled():
-    """The recording sees the operations of its backward pass."""
+    """The trace contains the operations of its backward pass."""
     options = {"learning_rate": 0.1, "steps": 40}
     start = torch.tensor([1.5, -0.5], dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
     run = descend(square_by_hand(), start, stepper="compiled", **options)
@@ -348,8 +348,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_compiled_gives_the_eager_run_with_one_warning(name):
-    """The same bits, draws and counts as a run that was eager from the start."""
+def test_an_objective_that_cannot_be_compiled_gives_the_eager_run_with_one_warning(name):
+    """The same bits, random numbers and counts as an eager run."""
     runs = []
     for stepper in ("eager", "compiled"):
         random.seed(0)
@@ -374,7 +374,7 @@ def test_what_cannot_be_compiled_gives_the_eager_run_with_one_warning(name):
 
 
 def test_without_a_compiler_the_run_is_eager_with_one_warning(tmp_path):
-    """A machine without a C compiler and with an empty cache still descends."""
+    """A C compiler is not required, even with an empty cache."""
     code = (
         "import torch, gd_torch as g\n"
         "run = g.descend(g.curve, 1.9, learning_rate=0.1, steps=50, stepper='compiled')\n"
@@ -397,8 +397,8 @@ def test_without_a_compiler_the_run_is_eager_with_one_warning(tmp_path):
     assert done.stderr.count("RuntimeWarning") == 1
 
 
-def test_many_nets_on_one_axis():
-    """The seeds' nets as one objective."""
+def test_many_nets_in_one_objective():
+    """Nets of several seeds, along one axis of the weights."""
     each = torch.func.vmap(MSE)
     nets = [init_weights((4, 2, 3), seed=seed) for seed in range(200)]
     start = tuple(torch.stack(W) for W in zip(*nets, strict=True))

@@ -1,4 +1,4 @@
-"""The manual update loop: exact references, outcomes, records, callbacks and refusals."""
+"""descend: exact references, outcomes, records, callbacks and errors."""
 
 import contextlib
 import math
@@ -64,7 +64,7 @@ def test_the_nets_equal_torch_sgd_step_for_step(hidden, device):
 
 
 def test_running_twice_gives_identical_bits(dtype, device):
-    """Nothing is drawn or kept between runs."""
+    """Runs draw no random numbers and share no state."""
     X, Y, _ = load_iris(dtype=dtype, device=device)
     start = init_weights((4, 4, 3), dtype=dtype, device=device)
     runs = [descend(network_mse(X, Y), start, learning_rate=1.0, steps=100) for _ in range(2)]
@@ -74,8 +74,8 @@ def test_running_twice_gives_identical_bits(dtype, device):
 
 
 @pytest.mark.parametrize("problem", [CURVE, BOWL], ids=lambda problem: problem.name)
-def test_dtype_and_device_are_the_starts(problem, dtype, device):
-    """Every tensor of the result lives where the start does, detached."""
+def test_dtype_and_device_are_those_of_the_start(problem, dtype, device):
+    """Every tensor of the result is detached and has the device of the start."""
     start = tuple(torch.tensor(w, dtype=dtype, device=device) for w in problem.start)
     run = descend(problem.objective, start, learning_rate=0.1, steps=300)
     for tensor in (*run.weights, *run.path, run.losses, run.gradient_norms):
@@ -86,7 +86,7 @@ def test_dtype_and_device_are_the_starts(problem, dtype, device):
 
 
 def test_one_step_works_on_meta_tensors():
-    """Nothing in a step is created on a fixed device."""
+    """A step creates no tensor on a fixed device."""
     X, Y, _ = load_iris(device="meta")
     for objective, start in (
         (curve, (torch.empty((), device="meta"),)),
@@ -100,13 +100,13 @@ def test_one_step_works_on_meta_tensors():
 
 
 def test_all_weights_are_updated_from_the_same_point():
-    """A product's partials would differ if the second saw the first's update."""
+    """The partials of a product would otherwise depend on the order of updates."""
     run = descend(lambda a, b: a * b, (2.0, 3.0), learning_rate=0.5, steps=1)
     assert [w.item() for w in run.weights] == [2 - 0.5 * 3, 3 - 0.5 * 2]
 
 
 def test_one_learning_rate_per_weight_tensor():
-    """Each tensor is moved by its own rate, given as a tuple or as a tensor."""
+    """Each tensor has its own rate, given as a tuple or as a tensor."""
     for rates in ((0.1, 0.25), torch.tensor((0.1, 0.25), dtype=torch.float64)):
         run = descend(bowl, (-8.0, 7.0), learning_rate=rates, steps=1)
         assert run.weights[0].item() == pytest.approx(-4.8)
@@ -114,7 +114,7 @@ def test_one_learning_rate_per_weight_tensor():
 
 
 def test_the_start_is_not_modified():
-    """Neither its numbers nor its flags; the result shares no memory with it."""
+    """Neither its values nor its attributes; the result shares no memory with it."""
     start = torch.tensor([1.0, 2.0], requires_grad=True)
     run = descend(lambda w: w.square().sum(), start, learning_rate=0.1, steps=2)
     assert not run.weights[0].requires_grad
@@ -144,8 +144,8 @@ def test_an_objective_that_edits_its_argument_edits_a_copy(stepper):
     assert run.losses.tolist() == again
 
 
-def test_a_start_that_the_callback_changes_leaves_the_run_as_it_was():
-    """The run has its own copy from the beginning."""
+def test_a_start_modified_by_the_callback_does_not_change_the_run():
+    """The run copies the start."""
     start = torch.tensor([1.0], dtype=torch.float64)
     options = {"learning_rate": 0.1, "steps": 4, "callback_every": 1}
     runs = [
@@ -156,7 +156,7 @@ def test_a_start_that_the_callback_changes_leaves_the_run_as_it_was():
 
 
 def test_shorthand_starts_are_the_same_run():
-    """A float, a tensor, a tuple and a list of one."""
+    """A float, a tensor, and a tuple and a list of one."""
     exact = torch.tensor(1.9, dtype=torch.float64)
     starts = (1.9, exact, (1.9,), [exact])
     runs = [descend(curve, start, learning_rate=0.1, steps=3) for start in starts]
@@ -167,7 +167,7 @@ def test_shorthand_starts_are_the_same_run():
 
 
 def test_zero_steps_evaluate_the_start():
-    """One point is recorded, none is left."""
+    """One point is recorded, without an update."""
     run = descend(curve, 1.9, learning_rate=0.1, steps=0)
     assert (run.steps, run.stop, len(run.losses)) == (0, Stop.STEPS, 1)
     assert run.weights[0].item() == 1.9
@@ -183,7 +183,7 @@ def test_the_tolerance_is_on_the_norm_over_all_weights():
 
 
 def test_tolerance_zero_never_stops():
-    """Not even at the minimum: the steps asked for are the steps made."""
+    """Not even at the minimum: all steps are executed."""
     run = descend(bowl, (0.0, 0.0), learning_rate=0.1, steps=7)
     assert (run.steps, run.stop, run.converged) == (7, Stop.STEPS, False)
 
@@ -207,7 +207,7 @@ def test_a_start_within_the_tolerance_makes_no_step():
 def test_the_first_quantity_that_is_not_finite_stops_before_the_update(
     objective, start, rate, stop, steps
 ):
-    """Loss, gradient or next weight; the weights kept are finite, the step's number is right."""
+    """Loss, gradient or updated weight; the returned weights are finite, the step is correct."""
     run = descend(objective, start, learning_rate=rate, steps=50)
     assert (run.stop, run.steps) == (stop, steps)
     assert run.stop.diverged and not run.converged
@@ -215,8 +215,8 @@ def test_the_first_quantity_that_is_not_finite_stops_before_the_update(
     assert run.path[0].isfinite().all() and len(run.path[0]) == steps + 1
 
 
-def test_large_but_finite_numbers_are_no_divergence():
-    """A gradient whose squares, and a weight whose sum overflow, are still finite."""
+def test_large_but_finite_numbers_do_not_stop_a_run():
+    """The squares of a gradient and the sum of a weight may overflow."""
     run = descend(
         lambda w: (w * 1e200).sum(), torch.zeros(2).double(), learning_rate=1e-210, steps=1
     )
@@ -233,7 +233,7 @@ def test_a_gradient_too_small_to_square_has_a_norm():
 
 
 def test_every_outcome_is_a_sentence():
-    """People read it; compiled code and files hold its number."""
+    """For people; compiled code and files contain its number."""
     for stop in Stop:
         assert stop.sentence[0].isupper() and stop.sentence.endswith(".")
         assert str(stop) == f"{stop}" == stop.sentence
@@ -251,8 +251,8 @@ def test_every_outcome_is_a_sentence():
     ("record", "expected"),
     [("all", list(range(26))), ("last", [25]), (10, [0, 10, 20, 25]), (5, [0, 5, 10, 15, 20, 25])],
 )
-def test_what_is_recorded(record, expected):
-    """Every k-th point and always the last; all recorded quantities belong together."""
+def test_records(record, expected):
+    """Every k-th point and the last; all recorded quantities belong to the same points."""
     whole = descend(bowl, BOWL.start, learning_rate=0.1, steps=25)
     run = descend(bowl, BOWL.start, learning_rate=0.1, steps=25, record=record)
     assert run.recorded_steps.tolist() == expected
@@ -267,8 +267,8 @@ def test_what_is_recorded(record, expected):
     assert torch.equal(run.losses, bowl(*run.path))
 
 
-def test_a_path_longer_than_one_block_is_whole():
-    """3000 steps of the curve, each the update of the one before."""
+def test_a_path_longer_than_one_block_is_complete():
+    """3000 steps of the curve, each the update of the previous one."""
     run = descend(curve, 1.9, learning_rate=0.001, steps=3000)
     w = run.path[0]
     assert w.shape == (3001,)
@@ -311,15 +311,15 @@ run = descend(bowl, BOWL.start, learning_rate=1e-4, steps=warm + steps, record="
               stepper=stepper, callback=census, callback_every=warm)
 assert run.steps == warm + steps
 """
-"""Tensors alive, KiB that the C library has given out, and Python's own blocks of up to 512 bytes.
-Resident memory would say less: a leak first fills what was freed before."""
+"""Counts live tensors, KiB allocated by the C library, and Python's blocks of up to 512 bytes.
+Resident memory is less sensitive: a leak first fills memory that was freed before."""
 
 
 @pytest.mark.parametrize(
     ("stepper", "warm", "steps"), [("eager", 2000, 20_000), ("compiled", 2_000_000, 4_000_000)]
 )
-def test_memory_is_flat_when_only_the_last_point_is_kept(stepper, warm, steps):
-    """No graph, no record: many more steps leave nothing behind."""
+def test_memory_is_constant_if_only_the_last_point_is_recorded(stepper, warm, steps):
+    """Many more steps allocate no more memory."""
     done = subprocess.run(
         [sys.executable, "-c", CENSUS, stepper, str(warm), str(steps)],
         capture_output=True, text=True, check=True, timeout=300,
@@ -334,7 +334,7 @@ def test_memory_is_flat_when_only_the_last_point_is_kept(stepper, warm, steps):
 # ---------------------------------------------------------------- callbacks
 
 
-def test_the_callback_sees_every_kth_step():
+def test_the_callback_is_called_at_every_kth_step():
     """Steps k, 2k, ... with the loss at these weights."""
     seen = []
     run = descend(
@@ -357,7 +357,7 @@ def test_the_callback_can_stop_the_run():
 
 
 def test_the_callback_can_stop_a_run_before_it_would_be_compiled():
-    """It is called no more once it has said so."""
+    """It is not called again afterwards."""
     seen = []
     run = descend(
         bowl, BOWL.start, learning_rate=1e-4, steps=100_000, callback_every=2,
@@ -376,8 +376,8 @@ def test_the_callback_cannot_change_the_run():
     assert torch.equal(plain.losses, meddled.losses)
 
 
-def test_what_objective_or_callback_raise_passes_through():
-    """Their errors are the caller's own."""
+def test_exceptions_of_objective_and_callback_are_passed_on():
+    """Their exceptions are passed on."""
 
     def broken(*_):
         raise KeyError("mine")
@@ -432,7 +432,7 @@ NAN, INF = math.nan, math.inf
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(options, error, words):
-    """The rule, then what arrived."""
+    """The error gives the rule and the argument."""
     arguments = {"objective": curve, "start": 1.9, "learning_rate": 0.1, **options}
     with pytest.raises(error, match=words) as refusal:
         descend(arguments.pop("objective"), arguments.pop("start"), **arguments)
@@ -441,8 +441,8 @@ def test_bad_arguments_are_refused_in_one_line(options, error, words):
 
 @pytest.mark.parametrize("steps_to_it", [1, 10, 200])
 @pytest.mark.parametrize("record", ["all", "last", 7])
-def test_the_objective_is_evaluated_at_no_point_beyond_a_divergence(record, steps_to_it):
-    """A slope that is no number at w >= 1, beside a loss that is one: the run ends there."""
+def test_the_objective_is_not_evaluated_beyond_a_divergence(record, steps_to_it):
+    """The slope is NaN at w >= 1, where the loss is finite: the run ends there."""
     seen = []
 
     def objective(w):
@@ -467,14 +467,14 @@ def test_the_objective_is_evaluated_at_no_point_beyond_a_divergence(record, step
         (lambda w: w * 1e200, 1e200, 0.0, 1, Stop.WEIGHT),
     ],
 )
-def test_the_first_reason_to_stop_counts(objective, rate, tolerance, steps, stop):
-    """Loss, then gradient, tolerance, step limit, and the next weight last."""
+def test_the_first_reason_to_stop_is_reported(objective, rate, tolerance, steps, stop):
+    """In the order loss, gradient, tolerance, step limit, updated weight."""
     run = descend(objective, 1.0, learning_rate=rate, tolerance=tolerance, steps=steps)
     assert (run.stop, run.steps) == (stop, 0)
 
 
 def test_a_callback_that_is_due_where_the_next_weight_would_not_be_finite_is_called_once():
-    """Unlike at a loss that is not finite; it may stop the run itself."""
+    """Unlike at a loss that is not finite; the callback may stop the run."""
 
     def steep(w):  # slope -0.1 below 1.5, then -1e307: 0, 10, 1e309
         return torch.where(w < 1.5, -0.1 * w, -1e307 * w)
@@ -496,15 +496,15 @@ def test_fused_is_a_deprecated_synonym_of_compiled():
 
 
 @pytest.mark.parametrize("stepper", ["eager", "compiled"])
-def test_a_rate_beyond_the_dtype_is_infinite_there(stepper):
+def test_a_rate_beyond_the_dtype_is_infinite(stepper):
     """1e40 in float32: the first update would be infinite, so the run ends at its start."""
     start = torch.ones((), dtype=torch.float32)
     run = descend(lambda w: w * w, start, learning_rate=1e40, steps=10, stepper=stepper)
     assert (run.stop, run.steps, float(run.weights[0])) == (Stop.WEIGHT, 0, 1.0)
 
 
-def test_a_period_beyond_every_count_records_the_ends():
-    """record=2**70 is no error in any stepper: the start and the last point are kept."""
+def test_a_period_beyond_all_steps_records_first_and_last_point():
+    """record=2**70 is valid for every stepper: the start and the last point are recorded."""
     for stepper in ("eager", "compiled"):
         run = descend(bowl, (1.0, 1.0), learning_rate=0.1, steps=3, record=2**70, stepper=stepper)
         assert run.recorded_steps.tolist() == [0, 3]

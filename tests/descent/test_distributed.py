@@ -1,4 +1,4 @@
-"""Many processes, started by the real torchrun: the results of one, and an end for every error."""
+"""Several processes under torchrun: the results of one process, and an end on every error."""
 
 import json
 import os
@@ -18,7 +18,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def start(folder, processes, script, *arguments):
-    """torchrun on a script of ours, with pipes, in a session of its own."""
+    """Start torchrun on a script, with pipes, in a new session."""
     path = script if os.path.isabs(script) else str(ROOT / "scripts" / script)
     return subprocess.Popen(
         [*TORCHRUN, str(processes), path, *arguments],
@@ -33,7 +33,7 @@ def start(folder, processes, script, *arguments):
 
 
 def end(job, limit=90):
-    """Its status, stdout and stderr; a job that hangs fails the test."""
+    """Wait for its status, stdout and stderr; a timeout fails the test."""
     try:
         out, told = job.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
@@ -44,7 +44,7 @@ def end(job, limit=90):
 
 
 def ours(told):
-    """The lines that the script wrote itself, not torchrun."""
+    """The lines written by the script, not by torchrun."""
     return [line for line in told.splitlines() if ".py: error:" in line or "interrupted" in line]
 
 
@@ -56,7 +56,7 @@ SWEEPS = {
 
 @pytest.mark.parametrize("kind", SWEEPS)
 def test_a_sweep_of_two_processes_is_that_of_one_to_the_bit(script, tmp_path, kind):
-    """The same table, once, and the same file; parts do not divide the runs evenly."""
+    """The same table, once, and the same file, also if chunks do not divide the runs evenly."""
     alone = script("sweep.py", *SWEEPS[kind], "--json", "1.json")
     assert (alone.returncode, alone.stderr) == (0, "")
     status, out, told = end(start(tmp_path, 2, "sweep.py", *SWEEPS[kind], "--json", "2.json"))
@@ -66,7 +66,7 @@ def test_a_sweep_of_two_processes_is_that_of_one_to_the_bit(script, tmp_path, ki
 
 
 def test_training_on_shared_rows_is_training_on_all(script, tmp_path):
-    """Three processes, rows that they cannot share evenly: the same weights to rounding."""
+    """Three processes with different numbers of rows: the same weights to rounding."""
     rows = [f"{i % 7},{i % 3},{'abcd'[i % 4]}" for i in range(41)]
     (tmp_path / "mine.csv").write_text("\n".join(["u,v,kind", *rows]))
     options = ["--data", "mine.csv", "--target", "kind", "--tolerance", "0.02"]
@@ -85,16 +85,16 @@ def test_training_on_shared_rows_is_training_on_all(script, tmp_path):
     assert out.count("accuracy") == 1
 
 
-def test_bad_arguments_are_told_once(tmp_path):
-    """One line of the script, a status that is not 0; nothing is written."""
+def test_errors_of_arguments_are_printed_once(tmp_path):
+    """One line of the script, a status other than 0, no files."""
     status, out, told = end(start(tmp_path, 2, "sweep.py", "--rates", "0", "--json", "s.json"))
     assert status != 0 and out == ""
     assert ours(told) == ["sweep.py: error: argument --rates: must be positive, got '0'"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_input_that_no_process_can_use_is_told_once(tmp_path):
-    """Every process reads the file; the first one speaks."""
+def test_errors_of_input_are_printed_once(tmp_path):
+    """Every process reads the file; only the first one prints."""
     (tmp_path / "bad.csv").write_text("a,kind\n1,x\nmany,y\n")
     job = start(tmp_path, 2, "train.py", "--data", "bad.csv", "--target", "kind")
     status, out, told = end(job)
@@ -104,7 +104,7 @@ def test_input_that_no_process_can_use_is_told_once(tmp_path):
 
 
 def test_more_processes_than_rows_are_refused(tmp_path):
-    """No process is left without a row."""
+    """Every process needs a row."""
     (tmp_path / "two.csv").write_text("a,kind\n1,x\n2,y\n")
     job = start(tmp_path, 3, "train.py", "--data", "two.csv", "--target", "kind")
     status, _, told = end(job)
@@ -113,7 +113,7 @@ def test_more_processes_than_rows_are_refused(tmp_path):
 
 
 def workers(job, script):
-    """The process ids of the script's processes, by their rank, once all have a group."""
+    """The process ids of the script by rank, once all are in a process group."""
     limit = time.monotonic() + 60
     while time.monotonic() < limit:
         found = {}
@@ -145,7 +145,7 @@ LONG = {
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_job(tmp_path, name, victim):
-    """kill -9 of one process, in the midst of the steps: the other one does not wait for ever."""
+    """After kill -9 of one process during the steps the other one ends."""
     job = start(tmp_path, 2, name, *LONG[name], "--json", "s.json")
     pids = workers(job, name)
     time.sleep(8)  # they are at their steps
@@ -158,7 +158,7 @@ def test_a_killed_process_ends_the_job(tmp_path, name, victim):
 @pytest.mark.fault
 @pytest.mark.parametrize("name", LONG)
 def test_ctrl_c_ends_the_job(tmp_path, name):
-    """An interrupt of torchrun ends all; nothing half written is left, no traceback of ours."""
+    """An interrupt of torchrun ends all processes, without partial files or a traceback."""
     job = start(tmp_path, 2, name, *LONG[name], "--json", "s.json")
     workers(job, name)
     time.sleep(8)
@@ -169,8 +169,8 @@ def test_ctrl_c_ends_the_job(tmp_path, name):
 
 
 @pytest.mark.fault
-def test_an_error_of_one_process_is_told_and_ends_the_job(tmp_path):
-    """Only the second process fails: its error is shown, not just that of the connection."""
+def test_an_error_of_one_process_is_printed_and_ends_all(tmp_path):
+    """If the second process fails, its error is printed, not only that of the connection."""
     (tmp_path / "job.py").write_text(
         "import sys\n"
         "from gd_torch.cli import torchrun, train\n"
@@ -191,22 +191,22 @@ def test_an_error_of_one_process_is_told_and_ends_the_job(tmp_path):
 @NO_CUDA
 @pytest.mark.cuda
 def test_one_process_on_cuda_sweeps_and_trains(tmp_path):
-    """The group of NCCL can be made and used."""
+    """An NCCL process group can be created and used."""
     for name in ("sweep.py", "train.py"):
         status, _, told = end(start(tmp_path, 1, name, "--steps", "20", "--device", "cuda"))
         assert status == 0, told
 
 
 def test_chunks_cover_every_run_once():
-    """For all sizes around a multiple."""
+    """For sizes around a multiple of the number of runs."""
     for size in (1, 3, 4, 5, 12, 13):
         assert [run for chunk in chunk_ranges(12, size) for run in chunk] == list(range(12))
     with pytest.raises(ValueError, match="`size` must be at least 1"):
         chunk_ranges(3, 0)
 
 
-def test_without_a_group_all_rows_are_this_process_s():
-    """One process: the same loss and partials."""
+def test_without_a_group_one_process_has_all_rows():
+    """Loss and partials are those of the plain objective."""
     X, Y, _ = load_iris()
     mse = network_mse(X, Y)
     W1 = torch.ones(4, 2, dtype=torch.float64, requires_grad=True)

@@ -29,16 +29,16 @@ from gd_torch import Descent, descend, partials
 F64 = torch.float64
 ROOT = Path(__file__).resolve().parents[2]
 CANNOT = "the objective cannot be compiled"
-"""How the one warning starts; a later change may be what cannot be compiled again."""
+"""Start of the warning, also if the objective cannot be compiled again after a change."""
 BOTH = ("compiled", "auto")
 STEPPERS = ("compiled", pytest.param("auto", marks=pytest.mark.slow))
 
 LONGER = {"compiled": 1, "auto": 4}
-"""How many times more steps, each so much smaller, a run makes with this stepper."""
+"""Factor for the number of steps with this stepper; the steps are smaller by the same factor."""
 
 Callback = Callable[[int, float, tuple[Tensor, ...]], object]
 Problem = tuple[Callable[..., Tensor], Callback | None]
-"""An objective and the callback that changes it, made anew for each run."""
+"""An objective and the callback that changes it, created for each run."""
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def assert_equal_to_eager(
     tolerance: float = 1e-9,
     **settings: object,
 ) -> list[str]:
-    """Make the problem anew for an eager run and for the other one; the warnings of the other."""
+    """Compare with an eager run, each with a new problem; returns the warnings of the other run."""
     objective, callback = make()
     expected, none = run(objective, start, stepper="eager", callback=callback, **settings)
     assert none == []
@@ -108,7 +108,7 @@ def fixed(objective: Callable[..., Tensor]) -> Callable[[], Problem]:
 
 
 def position_below_one(w: Tensor) -> Tensor:
-    """A recurrence whose result acts only above 1."""
+    """A recurrence that affects the loss only above 1."""
     x = torch.zeros(3, dtype=w.dtype)
     for i in range(2):
         x[i + 1] = 0.5 * x[i] + w[i]
@@ -123,14 +123,14 @@ def doubled_entry(w: Tensor) -> Tensor:
 
 
 def slice_late(w: Tensor) -> Tensor:
-    """A slice is overwritten by values that act only above 1."""
+    """A slice is overwritten by values that affect the loss only above 1."""
     z = w * 1.0
     z[1:] = w[:-1] * w[1:]
     return (w - 2).square().sum() + 10 * torch.relu(z - 1).square().sum()
 
 
 def view_late(w: Tensor) -> Tensor:
-    """An edit through a view of a view acts only above 1."""
+    """An edit through a view of a view affects the loss only above 1."""
     z = (w * 1.0)[None].repeat(2, 1)
     z[0].mul_(2)
     z.T[1].add_(w[0])
@@ -138,14 +138,14 @@ def view_late(w: Tensor) -> Tensor:
 
 
 def masked_late(w: Tensor) -> Tensor:
-    """Entries are replaced where the weight passes a bound."""
+    """Entries are replaced if the weight exceeds a bound."""
     z = w * 1.0
     z[w > 1] = 1.0
     return (w - 2).square().sum() + (z * w.flip(0)).sum()
 
 
 def zeroed_late(w: Tensor) -> Tensor:
-    """A part is set to zero and filled again."""
+    """A region is set to zero and written again."""
     z = w.exp()
     z = z + 0
     z[0].zero_()
@@ -154,7 +154,7 @@ def zeroed_late(w: Tensor) -> Tensor:
 
 
 def accumulated(w: Tensor) -> Tensor:
-    """A total grows in place."""
+    """A total is accumulated in place."""
     total = torch.zeros((), dtype=w.dtype)
     for v in w:
         total += torch.relu(v - 1) ** 2
@@ -175,14 +175,14 @@ ASSIGNMENTS = [
 @pytest.mark.parametrize("stepper", STEPPERS)
 @pytest.mark.parametrize("objective", ASSIGNMENTS, ids=lambda f: f.__name__)
 def test_item_assignment(objective: Callable[[Tensor], Tensor], stepper: str) -> None:
-    """Edits of temporaries in place have their gradient, also where they act late in the run."""
+    """In-place edits of temporaries are differentiated, also if they take effect late in a run."""
     start = torch.tensor([0.1, 0.2], dtype=F64)
     assert_equal_to_eager(fixed(objective), start, stepper, **sized(stepper, 3e-3))
 
 
 @pytest.mark.parametrize("stepper", BOTH)
 def test_item_assignment_ends_at_a_minimum(stepper: str) -> None:
-    """The end of the run with a recurrence in place has a true slope of zero."""
+    """A run with an in-place recurrence ends where the slope is zero."""
     start = torch.tensor([0.1, 0.1], dtype=F64)
     result, _ = run(position_below_one, start, learning_rate=3e-3, steps=9000, stepper=stepper)
     (slope,) = partials(position_below_one)(*result.weights)
@@ -192,7 +192,7 @@ def test_item_assignment_ends_at_a_minimum(stepper: str) -> None:
 @pytest.mark.parametrize("stepper", BOTH)
 @pytest.mark.parametrize("rate", [1e-4, 1e-5])
 def test_float32_with_a_small_learning_rate(rate: float, stepper: str) -> None:
-    """A wrong partial is not hidden by float32 rounding while the steps are small."""
+    """A wrong partial is detected in float32, even if the steps are small."""
     settings = {"learning_rate": rate, "steps": 6000}
     start = torch.ones(3)
     objective, _ = fixed(doubled_entry)()
@@ -226,7 +226,7 @@ PERMUTED: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("stepper", STEPPERS)
 @pytest.mark.parametrize("name", PERMUTED)
 def test_an_indexed_part_that_acts_late_with_two_threads(name: str, stepper: str) -> None:
-    """A gather or scatter behind a hinge that opens late is part of the step."""
+    """A gather or scatter that takes effect late in a run is part of the step."""
     torch.set_num_threads(2)
     permute = PERMUTED[name]
 
@@ -241,12 +241,12 @@ def test_an_indexed_part_that_acts_late_with_two_threads(name: str, stepper: str
 
 
 def penalised(w: Tensor, penalty: object) -> Tensor:
-    """A loss whose penalty acts for w > 1 only."""
+    """A loss with a penalty for w > 1."""
     return (w - 2) ** 2 + penalty * torch.relu(w - 1) ** 2
 
 
 def always(w: Tensor, penalty: object) -> Tensor:
-    """A loss whose penalty acts everywhere."""
+    """A loss with a penalty everywhere."""
     return (w - 2) ** 2 + penalty * w**2
 
 
@@ -437,7 +437,7 @@ def changed_by_callback(
 def test_a_penalty_that_the_callback_changes_back_and_forth(
     way: Callable[..., tuple], stepper: str
 ) -> None:
-    """Wherever the penalty is kept, its new value acts from the step after the callback on."""
+    """Wherever the penalty is stored, its new value is used from the step after the callback."""
     make = changed_by_callback(way, always, SCHEDULES["back and forth"], stepper)
     assert_equal_to_eager(make, 0.0, stepper, **sized(stepper, 6e-4))
 
@@ -445,7 +445,7 @@ def test_a_penalty_that_the_callback_changes_back_and_forth(
 @pytest.mark.parametrize("stepper", STEPPERS)
 @pytest.mark.parametrize("way", WAYS, ids=lambda f: f.__name__)
 def test_a_change_that_acts_only_later(way: Callable[..., tuple], stepper: str) -> None:
-    """A penalty for w > 1 that is changed while w < 1 acts once w has passed 1."""
+    """A penalty for w > 1 that is changed while w < 1 takes effect once w > 1."""
     make = changed_by_callback(way, penalised, {600: 50.0}, stepper)
     assert_equal_to_eager(make, 0.0, stepper, **sized(stepper, 4.5e-4))
 
@@ -457,13 +457,13 @@ def test_a_change_that_acts_only_later(way: Callable[..., tuple], stepper: str) 
 def test_a_penalty_that_the_callback_changes_at_various_steps(
     way: Callable[..., tuple], form: Callable[..., Tensor], schedule: str, stepper: str
 ) -> None:
-    """Early, late, single and repeated changes act as in an eager run."""
+    """Early, late, single and repeated changes give the eager run."""
     make = changed_by_callback(way, form, SCHEDULES[schedule], stepper)
     assert_equal_to_eager(make, 0.9, stepper, **sized(stepper, 6e-4))
 
 
 def minibatch(replaced: bool) -> Callable[[], Problem]:
-    """Linear regression on 33 rows that the callback draws anew, in place or as new tensors."""
+    """Linear regression on 33 rows that the callback redraws, in place or as new tensors."""
 
     def make() -> Problem:
         generator = torch.Generator().manual_seed(0)
@@ -492,7 +492,7 @@ def minibatch(replaced: bool) -> Callable[[], Problem]:
 @pytest.mark.parametrize("replaced", [False, True], ids=["in place", "replaced"])
 @pytest.mark.parametrize("every", [100, 400, 1500])
 def test_a_minibatch_that_the_callback_refills(every: int, replaced: bool, stepper: str) -> None:
-    """Every minibatch is used, whether its tensors are refilled or replaced."""
+    """Every minibatch is used, whether its tensors are overwritten or replaced."""
     start = torch.zeros(4, 1, dtype=F64)
     settings = sized(stepper, 3e-3, every=every)
     assert_equal_to_eager(minibatch(replaced), start, stepper, **settings)
@@ -812,7 +812,7 @@ READ: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("stepper", STEPPERS)
 @pytest.mark.parametrize("name", READ)
 def test_an_objective_that_reads_its_weights_as_numbers(name: str, stepper: str) -> None:
-    """A number that is read from a weight is read anew at every step."""
+    """A value of a weight read in Python is read again at every step."""
     start = torch.tensor([0.3, 0.2], dtype=F64)
     settings = sized(stepper, 6e-4, 1000)
     assert_equal_to_eager(fixed(READ[name]), start, stepper, **settings)
@@ -824,7 +824,7 @@ def test_an_objective_that_reads_its_weights_as_numbers(name: str, stepper: str)
 @pytest.mark.parametrize("stepper", ["eager", *BOTH])
 @pytest.mark.parametrize("edit", ["clamp_", "data", "numpy", "set"])
 def test_the_start_is_never_modified(edit: str, stepper: str) -> None:
-    """An objective that edits its argument does not change the tensor of the caller."""
+    """An objective that edits its argument does not modify the caller's tensor."""
     start = torch.tensor([2.0, -1.0], dtype=F64)
 
     def objective(w: Tensor) -> Tensor:
@@ -850,7 +850,7 @@ def test_the_start_is_never_modified(edit: str, stepper: str) -> None:
 
 @pytest.mark.parametrize("stepper", STEPPERS)
 def test_the_recorded_weights_are_not_shared(stepper: str) -> None:
-    """Editing a result or the weights that a callback gets does not change the run."""
+    """Modifying a result or the weights passed to a callback does not change the run."""
 
     def make() -> Problem:
         def callback(_step: int, _loss: float, weights: tuple[Tensor, ...]) -> None:
@@ -922,7 +922,7 @@ def assert_equal_ends(found: list) -> None:
 
 
 def test_forward_mode_derivatives_do_not_crash(tmp_path: Path) -> None:
-    """An objective with torch.func.jvp keeps the interpreter alive and gives the eager result."""
+    """An objective with torch.func.jvp does not crash and gives the eager result."""
     assert_equal_ends(ends("pinn", 2000, tmp_path, "eager", *BOTH))
 
 
@@ -938,5 +938,5 @@ def test_forward_mode_derivatives_do_not_crash(tmp_path: Path) -> None:
 def test_long_loops_end_in_bounded_time(
     operations: int, steps: int, stepper: str, tmp_path: Path
 ) -> None:
-    """An unrolled loop of thousands of operations is run within a minute, with the eager result."""
+    """An unrolled loop of thousands of operations ends within a minute, with the eager result."""
     assert_equal_ends(ends(str(operations // 6), steps, tmp_path, "eager", stepper))

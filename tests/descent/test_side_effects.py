@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002, ARG005, NPY002, RUF015, RUF034, SIM115
-"""Fingerprints notice every change of what an objective reads, and nothing else."""
+"""Fingerprints detect every change of state that an objective reads, and no other changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gd_torch.gradients import evaluate
 
 @pytest.fixture(autouse=True)
 def _random_states_restored():
-    """A case may draw from the global generators."""
+    """Restore the global generators, from which cases may draw."""
     states = random.getstate(), np.random.get_state()
     yield
     random.setstate(states[0])
@@ -41,7 +41,7 @@ def _random_states_restored():
 
 
 @pytest.mark.parametrize("make", CHANGES.values(), ids=CHANGES.keys())
-def test_a_change_is_noticed_and_named(make):
+def test_a_change_is_detected_and_named(make):
     """Before the action two fingerprints are equal, after it they differ."""
     objective, act, phrase = make()
     before = fingerprint(objective)
@@ -56,7 +56,7 @@ def test_a_change_is_noticed_and_named(make):
 
 @pytest.mark.parametrize("make", [c[0] for c in CONTAINERS.values()], ids=CONTAINERS.keys())
 def test_a_fingerprint_changes_nothing(make):
-    """Generators, iterators and files stay where they are."""
+    """Generators, iterators and files are not advanced."""
     thing = make()
     first = [fingerprint(holding(thing)).entries[1:] for _ in range(3)]
     assert first[0] == first[1] == first[2]
@@ -203,8 +203,8 @@ def the_tutorial():
 
 
 @pytest.mark.parametrize("make", UNCHANGED.values(), ids=UNCHANGED.keys())
-def test_what_an_objective_does_not_read_is_not_noticed(make):
-    """An evaluation of a pure objective is no change, nor what a callback does elsewhere."""
+def test_changes_of_state_that_is_not_read_are_ignored(make):
+    """Neither the evaluation of a pure objective nor changes of other state count."""
     objective, act = make()
     before = fingerprint(objective)
     act()
@@ -212,8 +212,8 @@ def test_what_an_objective_does_not_read_is_not_noticed(make):
     assert before.complete and hidden_inputs(objective) is None
 
 
-def test_global_random_states_may_be_left_out():
-    """A callback may draw numbers where the objective draws none."""
+def test_global_random_states_may_be_excluded():
+    """A callback may draw random numbers if the objective draws none."""
     before = fingerprint(bowl, random_states=False)
     torch.rand(1), random.random(), np.random.rand()
     assert before == fingerprint(bowl, random_states=False)
@@ -221,7 +221,7 @@ def test_global_random_states_may_be_left_out():
 
 
 def test_a_minibatch_refreshed_in_place_is_named():
-    """The phrase gives the variable and the shape."""
+    """The description contains the variable and the shape."""
     xb = torch.zeros(33, 4)
     objective = lambda w: (xb @ w).sum()  # noqa: E731
     before = fingerprint(objective)
@@ -232,7 +232,7 @@ def test_a_minibatch_refreshed_in_place_is_named():
 
 
 def test_a_replaced_tensor_is_named():
-    """Also where the new one holds the same numbers."""
+    """Also if the new one has the same values."""
     xb = torch.zeros(33, 4)
     objective = lambda w: (xb @ w).sum()  # noqa: E731
     before = fingerprint(objective)
@@ -307,7 +307,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize(("objective", "reason"), HIDDEN.values(), ids=HIDDEN.keys())
 def test_a_hidden_input_is_named(objective, reason):
-    """Nothing is evaluated to find it."""
+    """It is found without evaluating the objective."""
     assert reason in str(hidden_inputs(objective))
 
 
@@ -323,7 +323,7 @@ OPEN = {
 
 
 @pytest.mark.parametrize("objective", OPEN.values(), ids=OPEN.keys())
-def test_what_can_be_followed_is_no_hidden_input(objective):
+def test_state_that_is_covered_is_not_a_hidden_input(objective):
     """A seeded generator, an attribute of the same name, arithmetic with dates."""
     assert hidden_inputs(objective) is None
 
@@ -356,7 +356,7 @@ def test_no_code_of_the_user_runs():
 
 
 def test_no_code_of_an_array_subclass_runs():
-    """Its memory is read by NumPy's own methods."""
+    """Its memory is read by the methods of NumPy."""
 
     class Own(np.ndarray):
         quiet = True
@@ -376,7 +376,7 @@ def test_no_code_of_an_array_subclass_runs():
 
 
 def test_more_objects_than_the_bound_are_reported():
-    """The walk stops, and says so."""
+    """The traversal stops and the fingerprint is incomplete."""
     many = [[k] for k in range(30_000)]
     found = fingerprint(holding(many))
     assert not found.complete and len(found.entries) <= 20_000
@@ -387,8 +387,8 @@ def test_more_objects_than_the_bound_are_reported():
     assert fingerprint(holding(nested)).complete
 
 
-def test_a_cycle_of_references_is_walked_once():
-    """And an object that is reached twice is recorded once."""
+def test_a_cycle_of_references_is_traversed_once():
+    """An object that is reached twice has one entry."""
     loop: list[object] = [torch.ones(3)]
     loop += [loop, loop, {"loop": loop}]
     found = fingerprint(holding(loop))
@@ -397,7 +397,7 @@ def test_a_cycle_of_references_is_walked_once():
 
 @pytest.mark.parametrize("make", [set, dict], ids=["set", "dict"])
 def test_large_containers_are_bounded_too(make):
-    """No more items are looked at than the bound allows."""
+    """At most as many items as the limit are visited."""
     items = range(1_000_000)
     thing = make(items) if make is set else dict.fromkeys(items)
     started = time.perf_counter()
@@ -406,14 +406,14 @@ def test_large_containers_are_bounded_too(make):
 
 
 def test_an_iterator_without_visible_state_is_reported():
-    """The caller may then verify more often."""
+    """The fingerprint is incomplete."""
     assert not fingerprint(holding(iter(map, None))).complete or sys.version_info >= (3, 11)
     thing = torch.ones(3).as_subclass(type("Own", (torch.Tensor,), {"__torch_function__": None}))
     assert not fingerprint(holding(thing)).complete
 
 
 def test_a_fingerprint_keeps_no_tensor_alive():
-    """It holds checksums and weak references."""
+    """It contains checksums and weak references."""
     import gc
     import weakref
 
@@ -425,8 +425,8 @@ def test_a_fingerprint_keeps_no_tensor_alive():
     assert reference() is None and isinstance(found, Fingerprint)
 
 
-def test_a_fingerprint_is_immutable_and_no_key():
-    """It is compared only."""
+def test_a_fingerprint_is_immutable_and_not_hashable():
+    """It can only be compared."""
     found = fingerprint(bowl)
     with pytest.raises(AttributeError):
         found.complete = False
@@ -458,7 +458,7 @@ def _global_counter(w):
 
 
 def _impure():
-    """The ten impure objectives that the first version froze in silence."""
+    """Ten impure objectives that an earlier version compiled without a warning."""
     n = 0
 
     def with_nonlocal(w):
@@ -510,8 +510,8 @@ def _impure():
 
 
 @pytest.mark.parametrize("name", _impure())
-def test_an_impure_objective_is_found_by_one_evaluation(name):
-    """By its fingerprint before and after, or by what its code names."""
+def test_an_impure_objective_is_detected_by_one_evaluation(name):
+    """By the fingerprints before and after, or by the names in its code."""
     objective = _impure()[name]
     before = fingerprint(objective)
     objective(torch.tensor(1.0))

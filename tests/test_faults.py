@@ -1,4 +1,4 @@
-"""Real runs, killed, stopped, starved and misled: scripts/check_faults.py in small numbers."""
+"""Faults injected into real runs: ``python -m tests.faults`` in small numbers."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.faults.__main__ import clean
-from tests.faults.agreement import fight, memory_growth, same_bits
+from tests.faults.__main__ import nothing_wrong
+from tests.faults.agreement import lock_contention, memory_growth, same_bits
 from tests.faults.crafted import crafted_files
 from tests.faults.disks import can_mount, limited_files, read_only, small_tmpfs
 from tests.faults.kills import kill_chain, naive_chain
@@ -17,23 +17,25 @@ from tests.faults.signals import signal_chain
 pytestmark = pytest.mark.fault
 
 
-def test_kills_lose_nothing(tmp_path):
-    """Ten times kill -9: every checkpoint readable, none lost, the end to the bit."""
+def test_a_run_survives_kill_9(tmp_path):
+    """After ten times kill -9 every checkpoint is readable, none is lost, the last bits agree."""
     counts = kill_chain(tmp_path, 10, steps=1500)
-    assert counts["kills"] == 10 and counts["chains"] >= 1 and clean(counts, "kills"), counts
+    assert counts["kills"] == 10 and counts["chains"] >= 1 and nothing_wrong(counts, "kills"), (
+        counts
+    )
 
 
-def test_a_naive_writer_does_not_survive(tmp_path):
+def test_a_writer_that_is_not_atomic_does_not_survive(tmp_path):
     """The same kills find a broken checkpoint where it is written in place."""
     counts = naive_chain(tmp_path, 100, steps=1500)
     assert counts["unreadable"] == 1, counts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_save_and_say_how_to_go_on(number, tmp_path):
-    """Five at random moments: status 130 or 143, one line, progress kept, the end to the bit."""
+def test_signals_save_and_print_how_to_continue(number, tmp_path):
+    """Five at random moments: status 130 or 143, one line, progress saved, the same last bits."""
     counts = signal_chain(tmp_path, number, 5, steps=10_000)
-    assert counts["signals"] == 5 and clean(counts, "signals"), counts
+    assert counts["signals"] == 5 and nothing_wrong(counts, "signals"), counts
 
 
 def test_a_second_signal_kills_at_once(tmp_path):
@@ -54,9 +56,9 @@ def test_a_second_signal_kills_at_once(tmp_path):
 
 
 def test_a_limit_on_file_sizes_leaves_the_last_checkpoint(tmp_path):
-    """Status 1 and one line; the run goes on to the same bits once there is room."""
+    """Status 1 and one line; resumed with enough room it ends with the same bits."""
     counts = limited_files(tmp_path, [0, 700, 2000])
-    assert counts["shortages"] == 6 and clean(counts, "shortages"), counts
+    assert counts["shortages"] == 6 and nothing_wrong(counts, "shortages"), counts
 
 
 SLOW_COMPILER = """#!/bin/sh
@@ -72,11 +74,11 @@ if [ -n "$SLOW" ]; then
 fi
 exec cc "$@"
 """
-"""Begins to write what it makes, as a linker does, and takes its time."""
+"""A compiler that writes half of its output, as a linker does, and then waits."""
 
 
 def test_a_kill_while_compiling_spoils_no_later_run(tmp_path):
-    """Ctrl-C and kill reach the compiler too; what it leaves half-made must not be taken."""
+    """kill reaches the compiler too; its incomplete output must not be used."""
     compiler, mark = tmp_path / "slow-cc", tmp_path / "half-made"
     compiler.write_text(SLOW_COMPILER)
     compiler.chmod(0o755)
@@ -95,31 +97,31 @@ if can_mount():
     def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
         """The same on a real one, a tmpfs with too few pages or too few files."""
         counts = small_tmpfs(tmp_path, stride=6)
-        assert counts["shortages"] >= 3 and clean(counts, "shortages"), counts
+        assert counts["shortages"] >= 3 and nothing_wrong(counts, "shortages"), counts
 
     def test_a_read_only_disk_is_left_as_it_is(tmp_path):
-        """One line, status 1, not a byte changed; the run goes on once it may write."""
+        """One line, status 1, not a byte changed; the run can be resumed once it may write."""
         counts = read_only(tmp_path)
-        assert counts["shortages"] == 2 and clean(counts, "shortages"), counts
+        assert counts["shortages"] == 2 and nothing_wrong(counts, "shortages"), counts
 
 
 def test_crafted_files_are_refused_at_no_cost(tmp_path):
     """One line, status 2, memory as of a good run; nothing is executed."""
     counts, cost = crafted_files(tmp_path)
-    assert counts["refused"] == len(cost) >= 28 and clean(counts, "refused"), counts
+    assert counts["refused"] == len(cost) >= 28 and nothing_wrong(counts, "refused"), counts
     assert max(memory for _, memory in cost.values()) < 16, cost
 
 
 def test_the_same_run_gives_the_same_bits(tmp_path):
     """For 1, 2 and 4 threads, other hash seeds, other directories."""
     counts = same_bits(tmp_path, 6)
-    assert counts["repeats"] == 6 and clean(counts, "repeats"), counts
+    assert counts["repeats"] == 6 and nothing_wrong(counts, "repeats"), counts
 
 
-def test_six_processes_have_one_winner(tmp_path):
-    """The other five stop with status 2 and name it."""
-    counts = fight(tmp_path, 2)
-    assert counts["losers"] == 10 and clean(counts, "rounds", "losers"), counts
+def test_one_of_six_processes_runs(tmp_path):
+    """The other five exit with status 2 and name it."""
+    counts = lock_contention(tmp_path, 2)
+    assert counts["refused"] == 10 and nothing_wrong(counts, "rounds", "refused"), counts
 
 
 @pytest.mark.parametrize(("stepper", "steps"), [("compiled", 1_000_000), ("eager", 30_000)])

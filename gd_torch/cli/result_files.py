@@ -34,9 +34,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` whole or not at all."""
-    from gd_torch.storage.atomic_files import write_result
+    from gd_torch.storage.atomic_files import atomic_write
 
-    write_result(path, data)
+    atomic_write(path.resolve(), data)
 
 
 def _plain(data: Any) -> Any:

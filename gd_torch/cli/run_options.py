@@ -1,9 +1,12 @@
-"""The options of a run that is kept, and what of them and of the data makes it the same run."""
+"""The options of a stored run, what is valid for each, and the checksum of its data."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import math
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +18,70 @@ if TYPE_CHECKING:
     from gd_torch.data.dataset import Table
     from gd_torch.typing import Objective, Weights
 
-FRESH = Path("runs")
-"""Where `--run` without a name makes one."""
+UNNAMED = Path("runs")
+"""The parent of the directory that `--run` without a name makes."""
 
-OPTIONS = (
-    "hidden", "learning_rate", "tolerance", "seed", "data", "target", "standardise", "device",
-    "dtype", "stepper", "record_every",
-)  # fmt: skip
-"""What a run is made of; --steps is not among them, it may grow."""
+MAX_THREADS = 4096
 
-FACTS = ("data_sha256", "threads", "torch")
-"""What is kept beside the options."""
 
-THREADS = 4096
-"""More than any machine runs at once."""
+def integer_from(least: int, most: int = 2**63 - 1) -> Callable[[Any], bool]:
+    """Whether a value is an integer from ``least`` to ``most``."""
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def matches(pattern: str) -> Callable[[Any], bool]:
+    """Whether a value is a string that the whole pattern matches."""
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a float that is finite and not negative."""
+    return type(value) is float and 0 <= value < math.inf
+
+
+def is_text_or_none(value: Any) -> bool:
+    """Whether a value is a string or None."""
+    return value is None or isinstance(value, str)
+
+
+OPTIONS: dict[str, Callable[[Any], bool]] = {
+    "hidden": integer_from(1),
+    "learning_rate": lambda value: is_number(value) and value > 0,
+    "tolerance": is_number,
+    "seed": integer_from(0),
+    "data": is_text_or_none,
+    "target": is_text_or_none,
+    "standardise": lambda value: isinstance(value, bool),
+    "device": matches("cpu|cuda(:[0-9]{1,3})?"),
+    "dtype": matches("float32|float64"),
+    "stepper": matches("eager|compiled"),
+    "record_every": integer_from(1),
+}
+"""The options that make a run the same run, and what is valid for each; --steps may grow."""
+
+FACTS: dict[str, Callable[[Any], bool]] = {
+    "data_sha256": is_text_or_none,
+    "threads": integer_from(1, MAX_THREADS),
+    "torch": matches("[ -~]{1,100}"),
+}
+"""What is stored beside the options."""
+
+
+class TrainParser(Parser):
+    """A parser that also returns which options were given."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None
+    ) -> argparse.Namespace:
+        """Parse, with the attribute ``given``: a dict of the options on the command line."""
+        names = (*OPTIONS, "steps")
+        arguments = super().parse_args(args, argparse.Namespace(**dict.fromkeys(names)))
+        given = {name: getattr(arguments, name) for name in names}
+        arguments.given = {name: value for name, value in given.items() if value is not None}
+        for name, value in given.items():
+            if value is None:  # argparse does not put a default over an attribute
+                setattr(arguments, name, self.get_default(name))
+        return arguments
 
 
 def add_run(parser: Parser) -> None:
@@ -45,14 +98,14 @@ def add_run(parser: Parser) -> None:
     add(
         "--run",
         nargs="?",
-        const=FRESH,
+        const=UNNAMED,
         type=directory,
         metavar="DIR",
-        help="keep settings, history and checkpoint in DIR; without a name in a fresh runs/DATE-N",
+        help="write settings, history and checkpoint to DIR (without a name: a new runs/DATE-N)",
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--resume", action="store_true", help="go on with the run in DIR")
-    what.add_argument("--overwrite", action="store_true", help="delete the run in DIR first")
+    exclusive = parser.add_mutually_exclusive_group()
+    exclusive.add_argument("--resume", action="store_true", help="continue the run in DIR")
+    exclusive.add_argument("--overwrite", action="store_true", help="delete the run in DIR first")
     add(
         "--record-every",
         type=whole(1),
@@ -65,12 +118,12 @@ def add_run(parser: Parser) -> None:
         type=not_negative,
         default=2.0,
         metavar="SECONDS",
-        help="time between two checkpoints, at least (default: 2)",
+        help="least time between two checkpoints (default: 2)",
     )
 
 
 def stepper_name(text: str) -> str:
-    """The argument of --stepper; "fused" was the name of compiled steps."""
+    """The argument of --stepper; "fused" is the earlier name of compiled steps."""
     if text != "fused":
         return text
     if torchrun.rank() == 0:
@@ -78,31 +131,33 @@ def stepper_name(text: str) -> str:
     return "compiled"
 
 
-def resolve(
+def resolve_stepper(
     arguments: argparse.Namespace, objective: Objective, start: Weights, callback_every: int
 ) -> str:
-    """eager or compiled, once for the whole run, so that going on makes the same steps."""
+    """Choose "eager" or "compiled", once for the whole run, also when it is resumed."""
     from gd_torch import descend
     from gd_torch.compiler.operation_counter import OperationCounter
     from gd_torch.descent.cost_model import MIN_STEPS_BETWEEN_CALLBACKS, compile_after_step
 
     counter = OperationCounter()
     counter.counting(objective)(*start)
-    pays = compile_after_step(counter.seconds, arguments.steps, arguments.tolerance) is not None
-    pays = pays and callback_every >= MIN_STEPS_BETWEEN_CALLBACKS
-    pays = pays and start[0].device.type == "cpu"
-    if arguments.stepper == "eager" or (arguments.stepper == "auto" and not pays):
+    saves_time = (
+        compile_after_step(counter.seconds, arguments.steps, arguments.tolerance) is not None
+        and callback_every >= MIN_STEPS_BETWEEN_CALLBACKS
+        and start[0].device.type == "cpu"
+    )
+    if arguments.stepper == "eager" or (arguments.stepper == "auto" and not saves_time):
         return "eager"
     rate = arguments.learning_rate
     try:
         descend(objective, start, learning_rate=rate, steps=1, record="last", stepper="compiled")
-    except RuntimeWarning as why:
-        output.warn(str(why))
+    except RuntimeWarning as reason:
+        output.warn(str(reason))
         return "eager"
     return "compiled"
 
 
-def digest(table: Table) -> str:
+def data_digest(table: Table) -> str:
     """The SHA-256 of the data's names, shapes and numbers."""
     from gd_torch.storage.checkpoint import to_bytes
 
@@ -114,32 +169,22 @@ def digest(table: Table) -> str:
     return found.hexdigest()
 
 
-def check_kept(kept: dict[str, Any], parser: Parser) -> None:
-    """Refuse settings that the command line could not have given, whatever their checksum says."""
-    if set(kept) != {*OPTIONS, *FACTS}:
-        raise UsageError("not those of a run of this script")
-    if kept["stepper"] == "fused":
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuse settings that the command line could not have given, whatever their checksum says.
+
+    Raises:
+        UsageError: a value is not valid; the message names it.
+    """
+    if set(settings) != {*OPTIONS, *FACTS}:
+        raise UsageError("not the settings of a run of this command")
+    if settings["stepper"] == "fused":
         raise UsageError(
             "stepper cannot be 'fused': such steps of an earlier version cannot be continued to "
-            "the same bits; begin again with --overwrite"
+            "the same bits; start again with --overwrite"
         )
-    line = [] if kept["standardise"] is True else ["--no-standardise"]
-    for name in OPTIONS:
-        if name != "standardise" and kept[name] is not None:
-            line.append(f"{flag(name)}={kept[name]}")
-    parser.raise_errors = True
-    try:
-        read = vars(parser.parse_args(line))
-    finally:
-        parser.raise_errors = False
-    for name in OPTIONS:
-        value = str(read[name]) if isinstance(read[name], Path) else read[name]
-        if type(value) is not type(kept[name]) or value != kept[name] or value == "auto" != name:
-            raise UsageError(f"{name} cannot be {kept[name]!r:.100}")
-    if not isinstance(kept["torch"], str):
-        raise UsageError(f"torch cannot be {kept['torch']!r:.100}")
-    if type(kept["threads"]) is not int or not 1 <= kept["threads"] <= THREADS:
-        raise UsageError(f"threads cannot be {kept['threads']!r:.100}")
+    for name, is_valid in {**OPTIONS, **FACTS}.items():
+        if not is_valid(settings[name]):
+            raise UsageError(f"{name} cannot be {settings[name]!r:.100}")
 
 
 def flag(name: str) -> str:

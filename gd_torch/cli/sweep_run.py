@@ -1,4 +1,4 @@
-"""How a sweep is made: part by part, over all processes, its finished parts kept and taken up."""
+"""How a sweep is run: part by part, over all processes; with --run finished parts are stored."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descents
-    from gd_torch.storage.sweep_directory import Finished
+    from gd_torch.storage import SweepDirectory
     from gd_torch.typing import Objective, Weights
 
 OPTIONS = (
     "objective", "hidden", "rates", "seeds", "starts", "steps", "tolerance", "part", "standardise",
     "dtype", "device",
 )  # fmt: skip
-"""What makes a sweep the same sweep, beside its data."""
+"""The options that make a sweep the same sweep, beside its data."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "net": {"hidden": 2, "seeds": 10, "data": None, "target": None},
@@ -37,10 +37,10 @@ PART, TOLERANCE = {"net": 1024, "curve": 65536}, {"net": 0.0, "curve": 1e-8}
 def add_run(parser: Parser) -> None:
     """--run, --resume and --overwrite."""
     add = parser.add_argument
-    add("--run", type=directory, metavar="DIR", help="keep finished parts in DIR")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--resume", action="store_true", help="go on with the sweep in DIR")
-    what.add_argument("--overwrite", action="store_true", help="delete the sweep in DIR first")
+    add("--run", type=directory, metavar="DIR", help="write finished parts to DIR")
+    exclusive = parser.add_mutually_exclusive_group()
+    exclusive.add_argument("--resume", action="store_true", help="continue the sweep in DIR")
+    exclusive.add_argument("--overwrite", action="store_true", help="delete the sweep in DIR first")
 
 
 def complete(arguments: argparse.Namespace) -> None:
@@ -67,7 +67,7 @@ def all_parts(
     arguments: argparse.Namespace,
     data_sha256: str = "",
 ) -> Descents | None:
-    """All runs on the first process, None on the others."""
+    """The results of all runs on the first process, None on the others."""
     from tqdm import tqdm
 
     from gd_torch.descent.distributed import (
@@ -77,55 +77,55 @@ def all_parts(
         descend_chunks,
     )
 
-    every = chunk_ranges(len(rates), arguments.part)
-    with _kept(arguments, starts, data_sha256) as kept:
-        found = {part: kept.read(part, starts) for part in every} if kept else {}
-        ends = {part: runs for part, runs in found.items() if runs is not None}
-        todo = broadcast_from_rank0([part for part in every if part not in ends])
+    parts = chunk_ranges(len(rates), arguments.part)
+    with _open_directory(arguments, starts, data_sha256) as stored:
+        read = {part: stored.read(part, starts) for part in parts} if stored else {}
+        results = {part: runs for part, runs in read.items() if runs is not None}
+        missing = broadcast_from_rank0([part for part in parts if part not in results])
         silent = True if arguments.quiet else None
-        before = done = len(rates) - sum(len(part) for part in todo)
+        before = done = len(rates) - sum(len(part) for part in missing)
         with tqdm(total=len(rates), initial=before, unit="run", leave=False, disable=silent) as bar:
-            made = descend_chunks(
+            computed = descend_chunks(
                 objective,
                 starts,
                 rates,
-                todo,
+                missing,
                 steps=arguments.steps,
                 tolerance=arguments.tolerance,
                 callback=lambda finished: bar.update(max(0, done + finished - bar.n)),
             )
-            for part, runs in made:
-                ends[part] = runs
-                if kept:
-                    kept.write(part, runs)
+            for part, runs in computed:
+                results[part] = runs
+                if stored:
+                    stored.write(part, runs)
                 done += len(part)
                 bar.update(max(0, done - bar.n))
-    return concatenate([ends[part] for part in every]) if torchrun.rank() == 0 else None
+    return concatenate([results[part] for part in parts]) if torchrun.rank() == 0 else None
 
 
 @contextmanager
-def _kept(
+def _open_directory(
     arguments: argparse.Namespace, starts: Weights, data_sha256: str
-) -> Iterator[Finished | None]:
-    """The directory of --run, on the first process; its refusals are one line."""
+) -> Iterator[SweepDirectory | None]:
+    """The directory of --run, on the first process; its errors are usage errors."""
     if arguments.run is None or torchrun.rank():
         yield None
         return
     import torch
 
-    from gd_torch.storage.atomic_files import Damaged
-    from gd_torch.storage.run_directory import Busy, Occupied
-    from gd_torch.storage.sweep_directory import Finished
+    from gd_torch.storage import (
+        CorruptFileError,
+        DirectoryInUseError,
+        RunLockedError,
+        SweepDirectory,
+    )
 
     settings: dict[str, Any] = {name: getattr(arguments, name) for name in OPTIONS}
     settings |= {"device": str(starts[0].device), "data": data_sha256, "torch": torch.__version__}
     try:
-        kept = Finished(
+        with SweepDirectory(
             arguments.run, settings, resume=arguments.resume, overwrite=arguments.overwrite
-        )
-        try:
-            yield kept
-        finally:
-            kept.close()
-    except (Busy, Occupied, Damaged) as error:
+        ) as stored:
+            yield stored
+    except (RunLockedError, DirectoryInUseError, CorruptFileError) as error:
         raise UsageError(str(error)) from None

@@ -11,8 +11,8 @@ from gd_torch.cli.argument_types import not_negative, positive, whole
 from gd_torch.cli.device import find_device
 from gd_torch.cli.parser import Parser, UsageError, add_device, add_output
 from gd_torch.cli.result_files import write_json, write_weights
-from gd_torch.cli.run_options import add_run, digest
-from gd_torch.cli.train_run import Keeper, keeping
+from gd_torch.cli.run_options import TrainParser, add_run, data_digest
+from gd_torch.cli.train_run import TrainingSession, open_session
 from gd_torch.torch_loading import load_torch
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ EXAMPLES = """\
   {command} --hidden 2 --seed 3   14 weights, another start
   {command} --no-standardise --learning-rate 1 --steps 3000
   {command} --data wine.csv --target cultivar --json result.json
-  {command} --steps 100000 --run first     keep it: a kill costs two seconds of work
-  {command} --run first --resume           go on, to the same bits
+  {command} --steps 100000 --run first     store it: a kill costs two seconds of work
+  {command} --run first --resume           continue, to the same bits
 
 exit status: 0 trained; 1 the result could not be written; 2 unusable input; 3 it diverged;
 130, 143 stopped by SIGINT or SIGTERM, with --run after saving"""
@@ -47,7 +47,7 @@ exit status: 0 trained; 1 the result could not be written; 2 unusable input; 3 i
 
 def build_parser(prog: str) -> Parser:
     """The arguments of this command."""
-    parser = Parser(DESCRIPTION, EXAMPLES, prog)
+    parser = TrainParser(DESCRIPTION, EXAMPLES, prog)
     add = parser.add_argument
     add("--hidden", type=whole(1), default=4, metavar="N", help="hidden nodes (default: 4)")
     add(
@@ -94,28 +94,28 @@ def add_data(parser: Parser) -> None:
 
 def main(arguments: argparse.Namespace, parser: Parser) -> int:
     """Load, train, show, save."""
-    with keeping(arguments, parser) as keeper:
+    with open_session(arguments, parser) as session:
         table, data_sha256 = load(arguments)
-        if keeper:
-            keeper.data_sha256 = data_sha256
+        if session:
+            session.data_sha256 = data_sha256
         import torch
 
         if table.X.numel() < 1 << 16:
             torch.set_num_threads(1)  # a second thread only adds waiting to products this small
         with torchrun.joined_processes(arguments, table.X.device):
-            return train_rows(table, arguments, keeper)
+            return train_rows(table, arguments, session)
 
 
-def train_rows(table: Table, arguments: argparse.Namespace, keeper: Keeper | None) -> int:
+def train_rows(table: Table, arguments: argparse.Namespace, session: TrainingSession | None) -> int:
     """Train on the rows of all processes, show, save."""
     rows, table = len(table.X), own_part(table)
-    run = train(table.X, table.Y, arguments, keeper)
-    stopped = keeper.finish(run) if keeper else 0
+    run = train(table.X, table.Y, arguments, session)
+    stopped = session.finish(run) if session else 0
     if stopped:
         return stopped
     result = train_report.summary(table, run, arguments, rows)
     output.print_report(train_report.report(table, run, result))
-    if keeper:
+    if session:
         output.print_report(f"\nrun       {output.printable(str(arguments.run))}")
     if arguments.json:
         write_json(arguments.json, result)
@@ -157,7 +157,7 @@ def load(arguments: argparse.Namespace) -> tuple[Table, str]:
         table = iris_table(**where) if columns is None else as_table(columns, **where)
     except OverflowError as error:
         raise UsageError(f"{data}: {error}") from None
-    read = digest(table)
+    read = data_digest(table)
     if arguments.standardise:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # where threads cut a column, last bits of its mean change
@@ -183,7 +183,7 @@ def read_columns(path: Path, target: str) -> Columns:
 
 
 def train(
-    X: Tensor, Y: Tensor, arguments: argparse.Namespace, keeper: Keeper | None = None
+    X: Tensor, Y: Tensor, arguments: argparse.Namespace, session: TrainingSession | None = None
 ) -> Descent:
     """One descent from the seed's start weights, with a progress bar fed by the callback."""
     from tqdm import tqdm
@@ -198,9 +198,9 @@ def train(
     )
     mse = network_mse(X, Y)
     objective = mse if alone else data_parallel_mean(mse, len(X))
-    if keeper:
-        start = keeper.begin(X, objective, start)
-    first = keeper.step if keeper else 0
+    if session:
+        start = session.begin(X, objective, start)
+    first = session.step if session else 0
     hidden_bar = True if arguments.quiet else None  # None: silent where stderr is no terminal
     with tqdm(
         total=arguments.steps, initial=first, unit="step", leave=False, disable=hidden_bar
@@ -209,7 +209,7 @@ def train(
         def show(step: int, loss: float, weights: tuple[Tensor, ...]) -> bool | None:
             bar.set_postfix_str(f"MSE {loss:.4f}", refresh=False)
             bar.update(step - bar.n)
-            return keeper.after(step, loss, weights) if keeper else None
+            return session.on_step(step, loss, weights) if session else None
 
         return descend(
             objective,
@@ -219,7 +219,7 @@ def train(
             tolerance=arguments.tolerance,
             record="last",
             stepper=arguments.stepper if alone else "eager",  # an exchange cannot be compiled
-            callback=None if bar.disable and not keeper else show,
-            callback_every=keeper.every if keeper else max(1, arguments.steps // 200),
+            callback=None if bar.disable and not session else show,
+            callback_every=session.callback_every if session else max(1, arguments.steps // 200),
             first_step=first,
         )

@@ -1,123 +1,140 @@
-"""What `train.py --run` does: a run directory that is saved to, and an ending on a signal."""
+"""What `gd-torch train --run` does: write a run directory, resume from it, stop on a signal."""
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import functools
 import math
 import os
 import re
 import shlex
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gd_torch.cli import output, torchrun
 from gd_torch.cli.parser import Parser, UsageError
-from gd_torch.cli.run_options import FRESH, OPTIONS, check_kept, flag, resolve
+from gd_torch.cli.run_options import OPTIONS, UNNAMED, check_settings, flag, resolve_stepper
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gd_torch import Descent
-    from gd_torch.storage.run_directory import Run
+    from gd_torch.storage import RunDirectory
     from gd_torch.typing import Objective, Weights
 
-GONE_EAGER = r".*\brun eagerly\b"
-"""What the library's warnings say when steps are not compiled ones, or no longer."""
+EAGER_WARNING = r".*\brun eagerly\b"
+"""What the library's warnings say when steps are not compiled, or no longer."""
 
-AUTO = {("stepper", "auto"), ("device", "auto")}
-"""What may be said of any run."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-LARGE = 1_000_000
-"""Rows times weights from which one step takes so long that a signal is looked for after each."""
+MAX_PRODUCT = 1_000_000
+"""Rows times weights above which a step takes so long that signals are checked after each one."""
+
+
+class State(Enum):
+    """What a signal does to a session, and what is said then."""
+
+    STARTING = auto()  # exit at once; nothing has been changed
+    CREATING = auto()  # wait: an old run may be deleted and the new one not written yet
+    CREATED = auto()  # exit at once: the weights are saved, and a compiler may be running
+    TRAINING = auto()  # stop at the next callback, which saves
 
 
 @contextmanager
-def keeping(arguments: argparse.Namespace, parser: Parser) -> Iterator[Keeper | None]:
-    """A keeper where --run asks for one; every refusal of the library is one line."""
-    asked = "--resume" if arguments.resume else "--overwrite" if arguments.overwrite else ""
-    if asked and (arguments.run is None or arguments.run is FRESH):
-        raise UsageError(f"{asked} needs the directory: --run DIR {asked}")
+def open_session(arguments: argparse.Namespace, parser: Parser) -> Iterator[TrainingSession | None]:
+    """The session of --run, None without it; the library's refusals become usage errors."""
+    option = "--resume" if arguments.resume else "--overwrite" if arguments.overwrite else ""
+    if option and (arguments.run is None or arguments.run is UNNAMED):
+        raise UsageError(f"{option} needs the directory: --run DIR {option}")
     if arguments.run is None:
         yield None
         return
     if torchrun.launched():
-        raise UsageError("--run keeps a run of one process; leave it out under torchrun")
-    keeper = Keeper(arguments, parser)
-    from gd_torch.storage.atomic_files import Damaged
-    from gd_torch.storage.run_directory import Busy, Occupied
+        raise UsageError("--run is for a single process; leave it out under torchrun")
+    session = TrainingSession(arguments, parser)
+    from gd_torch.storage import CorruptFileError, DirectoryInUseError, RunLockedError
 
     try:
         if arguments.resume:
-            keeper.open()
+            session.open()
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", GONE_EAGER, RuntimeWarning)
-            yield keeper
-    except (Busy, Occupied, Damaged) as error:
+            warnings.filterwarnings("error", EAGER_WARNING, RuntimeWarning)
+            yield session
+    except (RunLockedError, DirectoryInUseError, CorruptFileError) as error:
         raise UsageError(str(error)) from None
     except RuntimeWarning as error:
-        why = re.sub(r"[,;] [^,;:]*\brun eagerly", "", str(error))
-        raise UsageError(f"{arguments.run} needs compiled steps, but {why}") from None
+        reason = re.sub(r"[,;] [^,;:]*\brun eagerly", "", str(error))
+        raise UsageError(f"{arguments.run} needs compiled steps, but {reason}") from None
     finally:
-        keeper.close()
+        session.close()
 
 
-class Keeper:
-    """Saves a run while it descends, and ends it on a signal."""
+class TrainingSession:
+    """Saves a run while it trains, and stops it on SIGINT and SIGTERM."""
 
     def __init__(self, arguments: argparse.Namespace, parser: Parser) -> None:
-        where = arguments.run
-        found = where is not FRESH and any(
-            os.path.lexists(where / f"checkpoint.{kind}") for kind in ("json", "raw")
+        directory = arguments.run
+        exists = directory is not UNNAMED and any(
+            os.path.lexists(directory / f"checkpoint.{suffix}") for suffix in ("json", "raw")
         )
-        if arguments.resume and not found:
-            raise UsageError(f"{where}: no run to resume; leave out --resume to begin one")
-        if found and not (arguments.resume or arguments.overwrite):
-            raise UsageError(f"{where}: holds a run already: --resume or --overwrite?")
+        if arguments.resume and not exists:
+            raise UsageError(f"{directory}: no run to resume; leave out --resume to start one")
+        if exists and not (arguments.resume or arguments.overwrite):
+            raise UsageError(f"{directory}: contains a run already; use --resume or --overwrite")
         self.arguments, self.parser = arguments, parser
-        self.run: Run | None = None
-        self.kept: dict[str, Any] = {}
+        self.state = State.STARTING
+        self.signal = 0
+        self.step = self.saved_step = 0
+        self.saved_at = time.monotonic()
+        self.callback_every = 1
         self.data_sha256 = ""
-        self.step = self.saved = self.signal = 0
-        self.begun, self.leaving = False, True
-        self.clock = time.monotonic()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        self._run: RunDirectory | None = None
+        self._settings: dict[str, Any] = {}
+        self._previous_handlers = {}
+        if threading.current_thread() is threading.main_thread():  # others cannot handle signals
+            handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+            self._previous_handlers = handlers
+
+    @property
+    def run(self) -> RunDirectory:
+        """The open run directory."""
+        assert self._run is not None
+        return self._run
 
     def open(self) -> None:
-        """Take the directory, and from its settings what the command line left open."""
+        """Lock the directory, and take from its settings what the command line leaves open."""
         import torch
 
-        from gd_torch.storage.run_directory import Run
+        from gd_torch.storage import RunDirectory
 
-        where = self.arguments.run
-        self.run = Run(where)
-        self.kept = self.run.settings()
+        directory, given = self.arguments.run, self.arguments.given
+        self._run = RunDirectory(directory)
+        self._settings = self.run.settings()
         try:
-            check_kept(self.kept, self.parser)
+            check_settings(self._settings)
         except UsageError as error:
-            raise UsageError(f"{where / 'settings.json'}: {error}") from None
-        self.parser.set_defaults(**dict.fromkeys((*OPTIONS, "steps")))
-        given = vars(self.parser.parse_args(self.parser.argv))
-        for name, value in self.kept.items():
-            said = given.get(name)
-            if (name, said) == ("device", "cuda"):
-                said = "cuda:0"
-            if said is None or name == "data" or (name, said) in AUTO:
-                continue
-            if said != value:
-                raise UsageError(f"{flag(name)} is {value} in {where}, got {said}")
-        values = {name: self.kept[name] for name in OPTIONS}
-        values["data"] = given["data"] or (values["data"] and Path(values["data"]))
-        vars(self.arguments).update(values, steps=given["steps"])
-        torch.set_num_threads(self.kept["threads"])  # the order of sums depends on it
+            raise UsageError(f"{directory / 'settings.json'}: {error}") from None
+        for name, value in given.items():
+            stored = self._settings.get(name)
+            value = "cuda:0" if (name, value) == ("device", "cuda") else value
+            if name in ("data", "steps") or value in ("auto", stored):
+                continue  # of data, the content is compared
+            raise UsageError(f"{flag(name)} is {stored} in {directory}, got {value}")
+        options = {name: self._settings[name] for name in OPTIONS}
+        options["data"] = given.get("data") or (options["data"] and Path(options["data"]))
+        vars(self.arguments).update(options)
+        torch.set_num_threads(self._settings["threads"])  # the order of sums depends on it
 
     def begin(self, X: Tensor, objective: Objective, start: Weights) -> Weights:
-        """Create the run, or read where it stands; the weights to go on from."""
+        """Create the run, or read its checkpoint; returns the weights to continue from."""
         import torch
 
         facts = {
@@ -125,106 +142,117 @@ class Keeper:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        rows = len(X) * sum(w.numel() for w in start)
-        self.every = 1 if rows > LARGE else math.gcd(self.arguments.record_every, 100)
-        if self.run is not None:
-            weights = self._take_up(facts, start)
+        large = len(X) * sum(w.numel() for w in start) > MAX_PRODUCT
+        self.callback_every = 1 if large else math.gcd(self.arguments.record_every, 100)
+        if self._run is not None:
+            start = self._resume(facts, start)
         else:
             self._create(facts, X, objective, start)
-            weights = start
-        self.begun = self.leaving = True
+        self.state = State.CREATED
         if self.signal:
-            self._leave()
-        return weights
+            self._exit_at_once()
+        return start
 
     def _create(
         self, facts: dict[str, Any], X: Tensor, objective: Objective, start: Weights
     ) -> None:
-        from gd_torch.storage.run_directory import Run, new_directory
+        from gd_torch.storage import RunDirectory
+        from gd_torch.storage.directories import new_directory
 
         arguments = self.arguments
-        arguments.stepper = resolve(arguments, objective, start, self.every)
+        arguments.stepper = resolve_stepper(arguments, objective, start, self.callback_every)
         arguments.device = str(X.device)
         settings = {name: getattr(arguments, name) for name in OPTIONS} | facts
         settings["data"] = settings["data"] and str(settings["data"])
-        if arguments.run is FRESH:
-            arguments.run = new_directory(FRESH)
-        self.leaving = False  # a run that is overwritten is gone, the new one not there yet
-        self.run = Run(arguments.run)
+        self.state = State.CREATING
+        if arguments.run is UNNAMED:
+            arguments.run = new_directory(UNNAMED)
+        self._run = RunDirectory(arguments.run)
         self.run.create(settings, arguments.steps, start, overwrite=arguments.overwrite)
 
-    def _take_up(self, facts: dict[str, Any], start: Weights) -> Weights:
-        where, asked = self.arguments.run, self.arguments.steps
-        if facts["data_sha256"] != self.kept["data_sha256"]:
-            raise UsageError(f"{where}: its data were others than {self.arguments.data}")
-        state = self._open_run().resume(start)
-        if facts["torch"] != self.kept["torch"]:
-            self._say(f"{where} was begun with torch {self.kept['torch']}: bits may differ")
-        if asked is not None and asked < state.step:
-            raise UsageError(f"--steps {asked}: {where} has made {state.step} steps already")
-        self.step = self.saved = state.step
-        self.arguments.steps = state.steps if asked is None else asked
-        if self.arguments.steps != state.steps:
-            self._open_run().save(state.step, state.weights, self.arguments.steps)
-        return state.weights
+    def _resume(self, facts: dict[str, Any], start: Weights) -> Weights:
+        directory, steps = self.arguments.run, self.arguments.given.get("steps")
+        if facts["data_sha256"] != self._settings["data_sha256"]:
+            data = self.arguments.data or "the built-in iris"
+            raise UsageError(f"{directory} was started with different data than {data}")
+        checkpoint = self.run.resume(start)
+        if facts["torch"] != self._settings["torch"]:
+            started = self._settings["torch"]
+            self._say(f"{directory} was started with torch {started}: bits may differ")
+        if steps is not None and steps < checkpoint.step:
+            raise UsageError(
+                f"--steps {steps}: {directory} has made {checkpoint.step} steps already"
+            )
+        self.step = self.saved_step = checkpoint.step
+        self.arguments.steps = checkpoint.steps if steps is None else steps
+        if self.arguments.steps != checkpoint.steps:
+            self.run.save(checkpoint.step, checkpoint.weights, self.arguments.steps)
+        return checkpoint.weights
 
-    def after(self, step: int, loss: float, weights: Weights) -> bool:
-        """The callback: one line at fixed steps, a checkpoint by the clock; whether to go on."""
-        self.leaving, self.step = False, step
+    def on_step(self, step: int, loss: float, weights: Weights) -> bool:
+        """The callback: record at fixed steps, save at intervals; returns whether to continue."""
+        self.state, self.step = State.TRAINING, step
         if step % self.arguments.record_every == 0:
-            self._open_run().append({"step": step, "loss": loss})
-        if time.monotonic() - self.clock >= self.arguments.save_every:
+            self.run.append({"step": step, "loss": loss})
+        if time.monotonic() - self.saved_at >= self.arguments.save_every:
             self._save(weights)
         return not self.signal
 
-    def finish(self, run: Descent) -> int:
-        """Save the end; the exit status if a signal came before it, else 0."""
-        self.leaving, self.step = False, run.steps
-        if self.step != self.saved:
-            self._save(run.weights)
-        if run.stop.name != "CALLBACK":
-            return 0
-        self._say(self._how_to_go_on())
+    def finish(self, result: Descent) -> int:
+        """Save the last weights; returns the exit status if a signal stopped the run, else 0."""
+        self.state, self.step = State.TRAINING, result.steps
+        if self.step != self.saved_step:
+            self._save(result.weights)
+        return self.report_stop() if result.stop.name == "CALLBACK" else 0
+
+    def report_stop(self) -> int:
+        """Print where a signal stopped the run and how to continue; returns the exit status."""
+        directory = self.arguments.run
+        if self.state is State.STARTING:
+            self._say("stopped before the run was created; nothing was changed")
+        else:
+            gap = "=" if str(directory).startswith("-") else " "
+            command = f"{self.parser.command} --run{gap}{shlex.quote(str(directory))} --resume"
+            done = f"stopped at step {self.saved_step} of {self.arguments.steps}, saved"
+            self._say(f"{done}; continue with: {command}")
         return 128 + self.signal
 
     def close(self) -> None:
-        """Let the directory go; what is left is to exit, with the status that is settled."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # Python's own ending would bring back SIGINT's
-        if self.run is not None:
-            self.run.close()
-
-    def _open_run(self) -> Run:
-        assert self.run is not None
-        return self.run
+        """Release the directory and restore the signal handlers; the exit status is settled."""
+        if self._run is not None:
+            self._run.close()
+        if self._previous_handlers:
+            ignore_signals_at_exit()
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
 
     def _save(self, weights: Weights) -> None:
-        self._open_run().save(self.step, weights)
-        self.saved, self.clock = self.step, time.monotonic()
+        self.run.save(self.step, weights)
+        self.saved_step, self.saved_at = self.step, time.monotonic()
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        """The first signal: stop at the next callback. The second finds the default, which kills.
-
-        Before the first callback there is nothing to save, and a compiler may be at work.
-        """
-        for each in (signal.SIGINT, signal.SIGTERM):
+        """Note the first signal, and exit where nothing must be saved; a second one kills."""
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         self.signal = number
-        if self.leaving:
-            self._leave()
+        if self.state in (State.STARTING, State.CREATED):
+            self._exit_at_once()
 
-    def _leave(self) -> None:
-        """At once: a compiler may be at work, and nothing is left to save."""
-        self._say(self._how_to_go_on())
-        os._exit(128 + self.signal)
+    def _exit_at_once(self) -> None:
+        """Print the message and end the process.
 
-    def _how_to_go_on(self) -> str:
-        where = self.arguments.run
-        if not self.begun:
-            return "stopped before the run began; nothing was changed"
-        gap = "=" if str(where).startswith("-") else " "
-        again = f"{self.parser.command} --run{gap}{shlex.quote(str(where))} --resume"
-        return f"stopped at step {self.saved} of {self.arguments.steps}, saved; go on with: {again}"
+        ``os._exit``, because an exception is not reliable here: torch may be in the middle of its
+        import, which replaces or swallows exceptions (3 of 50 signals were lost so), and a
+        compiler may be running, which would have to be waited for. Nothing must be saved, and the
+        kernel releases the lock.
+        """
+        os._exit(self.report_stop())
 
     def _say(self, line: str) -> None:
         output.print_status(f"{self.parser.prog}: {line}")
+
+
+@functools.cache
+def ignore_signals_at_exit() -> None:
+    """Keep the exit status of this process, once it is exiting, from a signal."""
+    atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in SIGNALS])

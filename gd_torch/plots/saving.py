@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gd_torch.plots.style import styled
-from gd_torch.storage.atomic_files import write_result
+from gd_torch.storage.atomic_files import atomic_write
 
 UNDATED: dict[str, dict[str, None]] = {
     "svg": {"Date": None},
@@ -86,5 +86,5 @@ def _pixels(figure: Figure) -> Image.Image:
 def write(path: Path, content: bytes) -> Path:
     """Put ``content`` at ``path`` in one move, in a folder that is made if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_result(path, content)
+    atomic_write(path.resolve(), content)  # through a link, to where it leads
     return path

@@ -1,4 +1,4 @@
-"""The state of a run as bytes: weights to the last bit, under a checksum, without pickle."""
+"""Checkpoints: the exact weights of a run with its settings and step, under a checksum."""
 
 from __future__ import annotations
 
@@ -10,37 +10,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gd_torch.storage.atomic_files import Damaged, read_bounded, seal, unseal, write_whole
+from gd_torch.storage.atomic_files import (
+    CorruptFileError,
+    atomic_write,
+    dump_checksummed,
+    load_checksummed,
+    read_bounded,
+)
 from gd_torch.typing import Weights
 
 FORMAT, VERSION = "gd_torch checkpoint", 1
 
-TEXT = 1_000_000
-"""Entries of the weights that are written as text, at most.
+MAX_TEXT_ENTRIES = 1_000_000
+"""Most entries of weights that are written as text.
 
-Text can be read, compared and mended by people, and costs nothing below this: a million entries
-take 22 MB and half a second. Above it the same numbers are raw little-endian bytes, a third of the
-size and a fiftieth of the time, in front of the same JSON under the same checksum.
+Text can be read and compared by people, and is cheap up to here: a million entries take 22 MB and
+half a second. More entries are written as raw little-endian bytes, a third of the size in a
+fiftieth of the time, before the same JSON under the same checksum.
 """
 
-ROOM = 1 << 16
-"""Bytes of a checkpoint beside its weights, at most: the settings and a few numbers."""
+MAX_OTHER_BYTES = 1 << 16
+"""Most bytes of a checkpoint beside its weights: the settings and a few numbers."""
 
-ENTRY = 28
+ENTRY_BYTES = 28
 """Bytes of the longest entry as text, with its quotes and its comma."""
 
-FIELDS = ("format", "version", "settings", "step", "steps", "history", "weights")
+FIELDS = ("settings", "step", "steps", "history", "weights")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a run needs to go on.
+    """What is needed to resume a run.
 
     Attributes:
-        settings: what the run is, ready for JSON.
-        step: how many updates have led to the weights.
-        steps: how many are asked for.
-        history: bytes of the history that belong to this step, and their SHA-256.
+        settings: of the run, ready for JSON.
+        step: number of updates that led to the weights.
+        steps: number of updates that are asked for.
+        history: length in bytes of the history up to this step, and its SHA-256.
         weights: finite.
     """
 
@@ -51,22 +57,22 @@ class Checkpoint:
     weights: Weights
 
 
-def name_for(weights: Weights) -> str:
-    """The file's name: text below :data:`TEXT` entries, else raw bytes."""
-    return "checkpoint.json" if _entries(weights) <= TEXT else "checkpoint.raw"
+def checkpoint_name(weights: Weights) -> str:
+    """The file's name: text up to :data:`MAX_TEXT_ENTRIES` entries, else raw bytes."""
+    return "checkpoint.json" if _is_text(weights) else "checkpoint.raw"
 
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
-    """Replace the directory's checkpoint.
+    """Replace the checkpoint of a directory.
 
     Raises:
         ValueError: a weight is not finite.
-        OSError: it could not be written; the old one is as it was.
+        OSError: it could not be written; the old one is unchanged.
     """
     weights = checkpoint.weights
-    if not all(bool(torch.isfinite(w).all()) for w in weights):
+    if not _all_finite(weights):
         raise ValueError("`weights` must be finite, got NaN or infinity")
-    as_text = _entries(weights) <= TEXT
+    as_text = _is_text(weights)
     fields = {
         "format": FORMAT,
         "version": VERSION,
@@ -74,65 +80,65 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         "step": checkpoint.step,
         "steps": checkpoint.steps,
         "history": {"bytes": checkpoint.history[0], "sha256": checkpoint.history[1]},
-        "weights": [_described(w) | ({"entries": _written(w)} if as_text else {}) for w in weights],
+        "weights": [_described(w) | ({"entries": _to_text(w)} if as_text else {}) for w in weights],
     }
     raw = b"" if as_text else to_bytes(weights)
-    write_whole(directory / name_for(weights), seal(fields, raw))
+    atomic_write(directory / checkpoint_name(weights), dump_checksummed(fields, raw))
 
 
 def read_checkpoint(directory: Path, like: Weights) -> Checkpoint:
-    """Read the directory's checkpoint; nothing in it is executed.
+    """Read the checkpoint of a directory; nothing in it is executed.
 
     Args:
-        directory: where :func:`write_checkpoint` put it.
+        directory: where :func:`write_checkpoint` wrote it.
         like: tensors of the shapes, dtypes and device that the weights must have. They limit how
             much is read.
 
     Raises:
-        Damaged: it is not a whole checkpoint of this version with such weights, all finite.
+        CorruptFileError: it is not a complete checkpoint of this version with such weights, all
+            finite.
         OSError: it cannot be read.
     """
-    path = directory / name_for(like)
-    as_text = _entries(like) <= TEXT
-    raw = 0 if as_text else sum(w.numel() * w.element_size() for w in like)
-    data = read_bounded(path, ROOM + (ENTRY * _entries(like) if as_text else raw))
-    fields = unseal(path, data, raw)
-    if fields.get("format") != FORMAT:
-        raise Damaged(path, f"no {FORMAT}")
-    version = fields.get("version")
-    if type(version) is not int or version != VERSION:
-        raise Damaged(path, f"format version {version!r:.50}, {VERSION} is read here")
+    path = directory / checkpoint_name(like)
+    as_text = _is_text(like)
+    raw_bytes = 0 if as_text else sum(w.numel() * w.element_size() for w in like)
+    weights_bytes = ENTRY_BYTES * _entries(like) if as_text else raw_bytes
+    data = read_bounded(path, MAX_OTHER_BYTES + weights_bytes)
+    fields = load_checksummed(path, data, FORMAT, VERSION, raw_bytes=raw_bytes)
     if tuple(fields) != FIELDS:
-        raise Damaged(path, "its members are not those of a checkpoint")
-    settings, step, steps, history = (fields[name] for name in FIELDS[2:6])
+        raise CorruptFileError(path, "its members are not those of a checkpoint")
+    settings, step, steps, history, weights = fields.values()
     if not isinstance(settings, dict):
-        raise Damaged(path, "its settings are no object")
-    if not (_whole(step) and _whole(steps) and step <= steps):
-        raise Damaged(path, "its step must be a whole number from 0 to its steps")
-    if not isinstance(history, dict) or tuple(history) != ("bytes", "sha256"):
-        raise Damaged(path, "its history must have a length and a checksum")
-    length, digest = history.values()
-    if not _whole(length) or not isinstance(digest, str):
-        raise Damaged(path, "its history must have a length and a checksum")
-    weights = _weights(path, fields["weights"], like, data[:raw])
-    return Checkpoint(settings, step, steps, (length, digest), weights)
+        raise CorruptFileError(path, "its settings must be an object")
+    if not (_is_count(step) and _is_count(steps) and step <= steps):
+        raise CorruptFileError(path, "its step must be a whole number from 0 to its steps")
+    match history:
+        case {"bytes": length, "sha256": str(digest)} if len(history) == 2 and _is_count(length):
+            return Checkpoint(
+                settings, step, steps, (length, digest), _weights(path, weights, like, data)
+            )
+    raise CorruptFileError(path, "its history must have a length and a checksum")
 
 
-def _weights(path: Path, found: Any, like: Weights, raw: bytes) -> Weights:
-    """The weights, or a refusal: shapes and dtypes first, then the numbers."""
+def _weights(path: Path, found: Any, like: Weights, data: bytes) -> Weights:
+    """The weights of a file: first their shapes and dtypes are checked, then their numbers."""
     expected = [_described(w) for w in like]
-    plain = isinstance(found, list) and all(isinstance(each, dict) for each in found)
-    if not plain or [{k: each[k] for k in each if k != "entries"} for each in found] != expected:
-        raise Damaged(path, f"its weights must be {expected}")
-    if raw:
-        weights = from_bytes(raw, like)
-    else:
+    valid = isinstance(found, list) and all(isinstance(each, dict) for each in found)
+    if not valid or [{k: each[k] for k in each if k != "entries"} for each in found] != expected:
+        raise CorruptFileError(path, f"its weights must be {expected}")
+    if _is_text(like):
         weights = tuple(
-            _read(path, each.get("entries"), w) for each, w in zip(found, like, strict=True)
+            _from_text(path, each.get("entries"), w) for each, w in zip(found, like, strict=True)
         )
-    if not all(bool(torch.isfinite(w).all()) for w in weights):
-        raise Damaged(path, "its weights hold NaN or infinity")
+    else:
+        weights = from_bytes(data, like)
+    if not _all_finite(weights):
+        raise CorruptFileError(path, "its weights contain NaN or infinity")
     return weights
+
+
+def _all_finite(weights: Weights) -> bool:
+    return all(bool(torch.isfinite(w).all()) for w in weights)
 
 
 def _described(w: Tensor) -> dict[str, Any]:
@@ -143,53 +149,56 @@ def _entries(weights: Weights) -> int:
     return sum(w.numel() for w in weights)
 
 
-def _whole(given: object) -> bool:
-    return type(given) is int and 0 <= given < 2**63
+def _is_text(weights: Weights) -> bool:
+    return _entries(weights) <= MAX_TEXT_ENTRIES
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 # ---------------------------------------------------------------- numbers
 
 
-def _written(w: Tensor) -> list[str]:
+def _to_text(w: Tensor) -> list[str]:
     """Every entry in hexadecimal, which is exact."""
     return [entry.hex() for entry in w.double().flatten().tolist()]
 
 
-def _read(path: Path, entries: Any, like: Tensor) -> Tensor:
-    """The tensor of these entries, each in the one form in which it is written."""
+def _from_text(path: Path, entries: Any, like: Tensor) -> Tensor:
+    """The tensor of these entries; each must be written as :func:`_to_text` writes it."""
     if not isinstance(entries, list) or len(entries) != like.numel():
-        raise Damaged(
+        raise CorruptFileError(
             path, f"a weight of shape {list(like.shape)} must have {like.numel()} entries"
         )
     try:
         numbers = [float.fromhex(entry) for entry in entries]
         tensor = torch.tensor(numbers, dtype=torch.float64, device="cpu").to(like.dtype)
-        same = _written(tensor) == entries
+        same = _to_text(tensor) == entries
     except (TypeError, ValueError, OverflowError):
         same = False
     if not same:
-        raise Damaged(
-            path, f"an entry of its weights is no {_described(like)['dtype']} in hexadecimal"
-        )
+        dtype = _described(like)["dtype"]
+        raise CorruptFileError(path, f"an entry of its weights is not a {dtype} in hexadecimal")
     return tensor.reshape(like.shape).to(like.device)
 
 
 def to_bytes(tensors: Weights) -> bytes:
-    """All entries of all tensors, little-endian, in their order."""
-    packed = bytearray()
+    """The entries of all tensors, little-endian, in order."""
+    data = bytearray()
     for w in tensors:
         flat = bytearray(w.numel() * w.element_size())
         torch.frombuffer(flat, dtype=w.dtype).copy_(w.flatten())
-        packed += flat
-    return bytes(packed)
+        data += flat
+    return bytes(data)
 
 
-def from_bytes(packed: bytes, like: Weights) -> Weights:
-    """The tensors that :func:`to_bytes` packed, with the shapes, dtypes and devices of ``like``."""
+def from_bytes(data: bytes, like: Weights) -> Weights:
+    """Undo :func:`to_bytes`; shapes, dtypes and devices are those of ``like``."""
     tensors, start = [], 0
     for w in like:
         end = start + w.numel() * w.element_size()
-        flat = torch.frombuffer(bytearray(packed[start:end]), dtype=w.dtype)
+        flat = torch.frombuffer(bytearray(data[start:end]), dtype=w.dtype)
         tensors.append(flat.reshape(w.shape).to(w.device))
         start = end
     return tuple(tensors)

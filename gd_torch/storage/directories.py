@@ -1,56 +1,64 @@
-"""Directories that are ours: their settings, their lock, and what in them may be deleted."""
+"""Directories of known files: their settings, their lock, and what may be deleted in them."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from gd_torch.storage.atomic_files import (
-    PARTIAL,
-    Damaged,
-    about,
+    PARTIAL_FILE,
+    CorruptFileError,
+    atomic_write,
+    dump_checksummed,
+    load_checksummed,
     make_directory,
     read_bounded,
-    seal,
     sync_directory,
-    unseal,
 )
 
-SETTINGS, LOCK = "settings.json", "lock"
+SETTINGS, LOCK, LOCK_OWNER = "settings.json", "lock", "lock.pid"
 
-PATIENCE = 0.3
-"""Seconds in which the holder of a lock has surely written down who it is."""
+SETTINGS_VERSION = 1
 
+LOCK_TIMEOUT_SECONDS = 0.3
+"""How long to wait for a lock; by then its holder has written its process id."""
 
-class Busy(ValueError):
-    """Another process holds the run directory."""
-
-
-class Occupied(ValueError):
-    """A directory holds what must not be overwritten."""
+LOCK_CONTENT = re.compile(rb"[0-9]{0,20}(\n[ -~\n]*)?")
+"""What the two files of a lock may contain: nothing, or a process id and lines of filelock."""
 
 
-class Kind(NamedTuple):
-    """What tells the directories of one kind from all others.
+class RunLockedError(ValueError):
+    """Another process is using the directory."""
+
+
+class DirectoryInUseError(ValueError):
+    """A directory contains what must not be overwritten."""
+
+
+class DirectoryFormat(NamedTuple):
+    """What distinguishes the directories of one format from all others.
 
     Attributes:
-        settings: the format that their settings name.
-        files: the names of all files that they consist of; nothing else is ever deleted.
-        room: bytes of their settings, at most.
+        settings_format: the format that their settings file names.
+        files: the names of the files that they consist of, beside settings and lock; nothing else
+            is ever deleted.
+        max_settings_bytes: the largest settings file.
     """
 
-    settings: str
+    settings_format: str
     files: re.Pattern[str]
-    room: int
+    max_settings_bytes: int = 1 << 16
 
 
 def new_directory(parent: Path) -> Path:
-    """Make a directory with a fresh name, today's date and a number, that no one else has made."""
+    """Make a directory with an unused name: today's date and a number."""
     make_directory(parent)
     number = 1
     while True:
@@ -64,99 +72,151 @@ def new_directory(parent: Path) -> Path:
         return directory
 
 
-def sealed_settings(kind: Kind, settings: Mapping[str, Any]) -> bytes:
-    """The settings file."""
-    return seal({"format": kind.settings, "version": 1, "settings": settings})
+class LockedDirectory:
+    """A directory of one format, locked until it is closed or the process ends.
 
+    Where the system locks files (Linux, macOS, Windows), a process that ends in any way, also by
+    ``kill -9``, leaves no lock held. On file systems without such locks filelock creates a marker
+    file instead, which stays after a kill until filelock finds that its process has ended.
 
-def read_settings(directory: Path, kind: Kind) -> dict[str, Any]:
-    """The settings that a directory was begun with.
-
-    Raises:
-        Damaged: their file is not what was written.
-    """
-    path = directory / SETTINGS
-    fields = unseal(path, read_bounded(path, kind.room))
-    settings = fields.get("settings")
-    if fields != {"format": kind.settings, "version": 1, "settings": settings}:
-        raise Damaged(path, f"no {kind.settings} of version 1")
-    if not isinstance(settings, dict):
-        raise Damaged(path, "its settings are no object")
-    return settings
-
-
-def has_settings(directory: Path, kind: Kind) -> bool:
-    """Whether there are settings as we write them."""
-    try:
-        read_settings(directory, kind)
-    except Damaged:
-        return False
-    return True
-
-
-def check_ours(directory: Path, kind: Kind) -> None:
-    """Raise unless all that lies in a directory is ours.
-
-    Its settings come first and go last: without them a file is not ours, whatever its name.
+    Args:
+        directory: made if it does not exist.
+        format: what it may contain.
 
     Raises:
-        Occupied: it holds something else.
-    """
-    names = sorted(os.listdir(directory))
-    for name in names:
-        if not kind.files.fullmatch(name):
-            raise Occupied(f"{directory}: holds {name}, which is no part of a run")
-    begun = [name for name in names if name not in (LOCK, SETTINGS + PARTIAL)]
-    if begun and not has_settings(directory, kind):
-        raise Occupied(f"{directory}: holds {begun[0]}, and no {SETTINGS} of a run beside it")
-
-
-def clear(directory: Path, first: Sequence[str] = ()) -> None:
-    """Delete all but the lock; in this order, then the rest, the settings last."""
-    names = (name for name in os.listdir(directory) if name not in (LOCK, SETTINGS))
-    for name in (*first, *names, SETTINGS):
-        (directory / name).unlink(missing_ok=True)
-
-
-def locked(directory: Path, kind: Kind) -> int:
-    """A handle of the directory's lock, held by this process, whose number is in it.
-
-    None is made in a directory that is not ours.
-
-    Raises:
-        Busy: another process holds it.
-        Occupied: the directory, or the lock in it, is not ours.
+        RunLockedError: another process is using it.
+        DirectoryInUseError: it contains something else.
         OSError: it cannot be made or written to.
     """
-    path = directory / LOCK
-    if not os.path.lexists(path) and not has_settings(directory, kind):
-        check_ours(directory, kind)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    until = time.monotonic() + PATIENCE
-    while True:
-        handle = os.open(path, flags, 0o666)
+
+    def __init__(self, directory: Path, format: DirectoryFormat) -> None:
+        self.directory, self.format = directory, format
+        make_directory(directory)
+        self._check_lock_files()
+        if not os.path.lexists(directory / LOCK) and not self._has_settings():
+            self.check_contents()  # a directory of others gets no lock file
+        self._lock = self._acquire_lock()
+
+    def close(self) -> None:
+        """Release the directory."""
+        self._lock.release(force=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that the run or sweep was created with.
+
+        Raises:
+            CorruptFileError: their file is not what was written.
+        """
+        path = self.directory / SETTINGS
+        data = read_bounded(path, self.format.max_settings_bytes)
+        fields = load_checksummed(path, data, self.format.settings_format, SETTINGS_VERSION)
+        if set(fields) != {"settings"} or not isinstance(fields["settings"], dict):
+            raise CorruptFileError(path, "its settings must be an object")
+        return dict(fields["settings"])
+
+    def check_contents(self) -> None:
+        """Raise unless every file in the directory belongs to the format.
+
+        Settings are written first and deleted last: without them no file belongs to the format,
+        whatever its name.
+
+        Raises:
+            DirectoryInUseError: the directory contains something else.
+        """
+        others = []
+        for name in sorted(os.listdir(self.directory)):
+            if name in (LOCK, LOCK_OWNER) or PARTIAL_FILE.fullmatch(name):
+                continue
+            if name != SETTINGS and not self.format.files.fullmatch(name):
+                raise DirectoryInUseError(self._does_not_belong(name))
+            others.append(name)
+        if others and not self._has_settings():
+            raise DirectoryInUseError(
+                f"{self.directory}: contains {others[0]}, but no {SETTINGS} of a run"
+            )
+
+    def replace_contents(self, settings: bytes, first: Sequence[str] = ()) -> None:
+        """Delete all files of the format, and write a settings file.
+
+        Args:
+            settings: the new settings file, from :func:`dump_settings`.
+            first: names of files that are deleted before the others. The old settings are deleted
+                last, so that what a killed process leaves is known to belong to the format.
+
+        Raises:
+            DirectoryInUseError: there is a file that does not belong to the format.
+            OSError: a file cannot be deleted or written.
+        """
+        self.check_contents()
+        keep = (LOCK, LOCK_OWNER, SETTINGS)
+        names = (name for name in os.listdir(self.directory) if name not in keep)
+        for name in (*first, *names, SETTINGS):
+            (self.directory / name).unlink(missing_ok=True)
+        atomic_write(self.directory / SETTINGS, settings)
+
+    def _has_settings(self) -> bool:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-            os.close(handle)
-            if _alive(pid) or time.monotonic() > until:
-                who = f"process {pid}" if pid.isdigit() else "another process"
-                raise Busy(f"{path.parent}: {who} is running in it") from None
-            time.sleep(0.01)
-            continue
+            self.settings()
+        except CorruptFileError:
+            return False
+        return True
+
+    def _does_not_belong(self, name: str) -> str:
+        return f"{self.directory}: contains {name}, which does not belong to a run"
+
+    def _check_lock_files(self) -> None:
+        """Raise if a file of another program has the name of a lock file."""
+        for name in (LOCK, LOCK_OWNER):
+            path = self.directory / name
+            if not os.path.lexists(path):
+                continue
+            with suppress(PermissionError):  # on Windows a locked file cannot be read
+                try:
+                    known = LOCK_CONTENT.fullmatch(read_bounded(path, 400))
+                except CorruptFileError:
+                    known = None
+                if not known:
+                    raise DirectoryInUseError(self._does_not_belong(name))
+
+    def _acquire_lock(self) -> BaseFileLock:
+        """Lock the directory, write the process id beside the lock, and delete partial files.
+
+        The process id has a file of its own, because Windows lets no one read a locked file.
+        """
+        lock = FileLock(self.directory / LOCK, thread_local=False)
         try:
-            with about(path):
-                if not re.fullmatch(rb"[0-9]{0,20}\n?", os.pread(handle, 30, 0)):
-                    raise Occupied(f"{path.parent}: holds {path.name}, which is no part of a run")
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        except (OSError, Occupied):
-            os.close(handle)
+            lock.acquire(timeout=LOCK_TIMEOUT_SECONDS, poll_interval=0.02)
+        except Timeout:
+            raise RunLockedError(
+                f"{self.directory}: {self._lock_owner()} is running in it"
+            ) from None
+        try:
+            for name in os.listdir(self.directory):
+                if PARTIAL_FILE.fullmatch(name):
+                    (self.directory / name).unlink(missing_ok=True)
+            atomic_write(self.directory / LOCK_OWNER, f"{os.getpid()}\n".encode())
+        except BaseException:
+            lock.release(force=True)
             raise
-        return handle
+        return lock
+
+    def _lock_owner(self) -> str:
+        with suppress(OSError, CorruptFileError):
+            process = (
+                read_bounded(self.directory / LOCK_OWNER, 30).decode("ascii", "replace").strip()
+            )
+            if process.isdigit():
+                return f"process {process}"
+        return "another process"
 
 
-def _alive(pid: str) -> bool:
-    """Whether there is such a process; a number left by a killed holder is none."""
-    return pid.isdigit() and os.path.exists(f"/proc/{pid}")
+def dump_settings(format: DirectoryFormat, settings: Mapping[str, Any]) -> bytes:
+    """The settings file of a directory."""
+    header = {"format": format.settings_format, "version": SETTINGS_VERSION}
+    return dump_checksummed({**header, "settings": settings})

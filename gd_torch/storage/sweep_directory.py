@@ -1,4 +1,4 @@
-"""The finished parts of a large job, a file each: a killed job loses what was under way alone."""
+"""A sweep directory: the finished parts of a sweep, a file each; a kill loses unfinished ones."""
 
 from __future__ import annotations
 
@@ -14,58 +14,49 @@ from torch import Tensor
 
 from gd_torch.descent import Descents
 from gd_torch.storage.atomic_files import (
-    PARTIAL,
-    Damaged,
-    make_directory,
+    CorruptFileError,
+    atomic_write,
+    dump_checksummed,
+    load_checksummed,
     read_bounded,
-    seal,
-    unseal,
-    write_whole,
 )
 from gd_torch.storage.checkpoint import from_bytes, to_bytes
 from gd_torch.storage.directories import (
     SETTINGS,
-    Kind,
-    Occupied,
-    check_ours,
-    clear,
-    locked,
-    read_settings,
-    sealed_settings,
+    DirectoryFormat,
+    DirectoryInUseError,
+    LockedDirectory,
+    dump_settings,
 )
 from gd_torch.typing import Weights
 
-FORMAT, VERSION = "gd_torch part", 1
+PART_FORMAT, PART_VERSION = "gd_torch part", 1
 
-KIND = Kind(
-    "gd_torch sweep settings",
-    re.compile(rf"lock|settings\.json({PARTIAL})?|part-[0-9]{{7,}}-[0-9]{{7,}}({PARTIAL})?"),
-    1 << 16,
-)
-"""A directory of finished parts; its settings may be longer by what those asked for take."""
+FORMAT = DirectoryFormat("gd_torch sweep settings", re.compile("part-[0-9]{7,}-[0-9]{7,}"))
 
 
-class Finished:
-    """A directory of finished parts, held by this process until it is closed or the process ends.
+class SweepDirectory(LockedDirectory):
+    """A directory of finished parts, locked until it is closed or the process ends.
 
     Args:
-        directory: made if there is none.
-        settings: what the job is, ready for JSON.
-        resume: go on with the job that is there, if there is one.
-        overwrite: delete the job that is there.
+        directory: made if it does not exist.
+        settings: of the sweep, ready for JSON.
+        resume: whether to continue the sweep that exists, if there is one.
+        overwrite: whether to delete the sweep that exists.
 
     Raises:
-        Occupied: the directory holds a job and neither is asked for, a job of other settings, or
-            anything else. Busy: another process holds it. Damaged: its settings are not what was
-            written. OSError: it cannot be made or written to.
+        DirectoryInUseError: the directory contains a sweep and neither is set, a sweep with other
+            settings, or something else. RunLockedError: another process is using it.
+            CorruptFileError: its settings are not what was written. OSError: it cannot be made or
+            written to.
 
     >>> import tempfile
     >>> from gd_torch import curve, descend_many
     >>> start, rate = torch.tensor([1.9, 1.0]), 0.1
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     kept = Finished(Path(place) / "sweep", {"rate": rate})
-    ...     kept.write(range(2), descend_many(curve, start, rate, steps=5))
-    ...     kept.read(range(2), (start,)).steps, kept.read(range(2, 4), (start,))
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     with SweepDirectory(Path(parent) / "sweep", {"rate": rate}) as sweep:
+    ...         sweep.write(range(2), descend_many(curve, start, rate, steps=5))
+    ...         sweep.read(range(2), (start,)).steps, sweep.read(range(2, 4), (start,))
     (tensor([5, 5]), None)
     """
 
@@ -77,87 +68,77 @@ class Finished:
         resume: bool = False,
         overwrite: bool = False,
     ) -> None:
-        self.directory = directory
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self._sealed = sealed_settings(KIND, self.settings)
-        self._kind = KIND._replace(room=KIND.room + len(self._sealed))
-        make_directory(directory)
-        self._lock = locked(directory, self._kind)
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+        data = dump_settings(FORMAT, self._settings)
+        limit = FORMAT.max_settings_bytes + len(data)  # settings have no fixed limit of their own
+        super().__init__(directory, FORMAT._replace(max_settings_bytes=limit))
         try:
-            self._begin(resume, overwrite)
+            exists = os.path.lexists(directory / SETTINGS)
+            if exists and resume:
+                self._compare(self.settings())
+                return
+            self.check_contents()
+            if exists and not overwrite:
+                raise DirectoryInUseError(f"{directory}: contains a sweep already")
+            self.replace_contents(data)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self, resume: bool, overwrite: bool) -> None:
-        """Take up the job that is there, or begin this one."""
-        directory = self.directory
-        path = directory / SETTINGS
-        if os.path.lexists(path) and resume:
-            self._compare(read_settings(directory, self._kind))
-            return
-        check_ours(directory, self._kind)
-        if os.path.lexists(path) and not overwrite:
-            raise Occupied(f"{directory}: holds a sweep already")
-        clear(directory)
-        write_whole(path, self._sealed)
-
     def write(self, part: range, runs: Descents) -> None:
-        """Keep the ends of the runs of a part.
+        """Write the results of the runs of a part.
 
         Raises:
-            OSError: they could not be written; nothing is left half written.
+            OSError: they could not be written; no incomplete file is left.
         """
         tensors = tuple(tensor.cpu() for tensor in runs.to_tensors())
-        fields = {"format": FORMAT, "version": VERSION, "settings": self.settings}
-        fields |= {"runs": [part.start, part.stop], "tensors": _described(tensors)}
-        write_whole(self._path(part), seal(fields, to_bytes(tensors)))
+        header = {"format": PART_FORMAT, "version": PART_VERSION}
+        data = dump_checksummed({**header, **self._described(part, tensors)}, to_bytes(tensors))
+        atomic_write(self._path(part), data)
 
     def read(self, part: range, starts: Weights) -> Descents | None:
-        """The ends of the runs of a part, None if they have not been kept.
+        """The results of the runs of a part, None if they have not been written.
 
         Args:
             part: which runs.
-            starts: of all runs; their shapes, dtypes and device are those of the ends.
+            starts: of all runs; the results have their shapes, dtypes and device.
 
         Raises:
-            Damaged: the file is not what was written.
+            CorruptFileError: the file is not what was written.
         """
         path = self._path(part)
         if not os.path.lexists(path):
             return None
-        count, like = len(part), starts[0]
-        numbers = like.new_empty(count)
-        whole = torch.empty(count, dtype=torch.int64)
-        ends = [w.new_empty((count, *w.shape[1:])) for w in starts]
-        expected = (*ends, numbers, numbers, whole, whole)
-        size = sum(t.numel() * t.element_size() for t in expected)
-        data = read_bounded(path, size + self._kind.room)
-        fields = unseal(path, data, size)
-        right = {"format": FORMAT, "version": VERSION, "settings": self.settings}
-        right |= {"runs": [part.start, part.stop], "tensors": _described(expected)}
-        if fields != right:
-            raise Damaged(path, "no part of this sweep")
-        return Descents.from_tensors([t.to(like.device) for t in from_bytes(data[:size], expected)])
-
-    def close(self) -> None:
-        """Let the directory go."""
-        if self._lock >= 0:
-            os.close(self._lock)
-        self._lock = -1
+        count, first = len(part), starts[0]
+        numbers = first.new_empty(count)
+        integers = torch.empty(count, dtype=torch.int64)
+        weights = [w.new_empty((count, *w.shape[1:])) for w in starts]
+        expected = (*weights, numbers, numbers, integers, integers)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in expected)
+        data = read_bounded(path, size + self.format.max_settings_bytes)
+        fields = load_checksummed(path, data, PART_FORMAT, PART_VERSION, raw_bytes=size)
+        if fields != self._described(part, expected):
+            raise CorruptFileError(path, "does not belong to this sweep")
+        tensors = from_bytes(data[:size], expected)
+        return Descents.from_tensors([tensor.to(first.device) for tensor in tensors])
 
     def _path(self, part: range) -> Path:
         return self.directory / f"part-{part.start:07}-{part.stop:07}"
 
-    def _compare(self, kept: Any) -> None:
-        """Raise unless the settings that were kept are these."""
-        if not isinstance(kept, dict) or set(kept) != set(self.settings):
-            raise Occupied(f"{self.directory}: not a sweep of this kind")
-        for name, value in self.settings.items():
-            if kept[name] != value:
-                told = f"{name} is {kept[name]!r} in {self.directory}, got {value!r}"
-                raise Occupied(" ".join(told.split()))
+    def _described(self, part: range, tensors: tuple[Tensor, ...]) -> dict[str, Any]:
+        """The members of a part's file: which sweep and which runs, dtypes and shapes."""
+        described = [[str(t.dtype).removeprefix("torch."), list(t.shape)] for t in tensors]
+        return {
+            "settings": self._settings,
+            "runs": [part.start, part.stop],
+            "tensors": described,
+        }
 
-
-def _described(tensors: tuple[Tensor, ...]) -> list[list[Any]]:
-    return [[str(t.dtype).removeprefix("torch."), list(t.shape)] for t in tensors]
+    def _compare(self, stored: dict[str, Any]) -> None:
+        """Raise unless the stored settings are those of this sweep."""
+        if set(stored) != set(self._settings):
+            raise DirectoryInUseError(f"{self.directory}: contains a sweep with other options")
+        for name, value in self._settings.items():
+            if stored[name] != value:
+                message = f"{name} is {stored[name]!r} in {self.directory}, got {value!r}"
+                raise DirectoryInUseError(" ".join(message.split()))

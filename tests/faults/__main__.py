@@ -1,4 +1,4 @@
-"""How runs survive: kills, signals, full disks, bad files, fights, measured on real processes."""
+"""Inject faults into real runs: kills, signals, full disks, bad files, several processes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gd_torch.cli.parser import Parser
 from gd_torch.cli.result_files import write_json
 
 DESCRIPTION = """\
-Do to real runs of train.py what happens to programs: kill them, stop them, fill their disk, put bad
-files in their way, start six at once. Each line says ok or WRONG; what went wrong should be counted
-0 times, except by the naive writer. The full set takes some 40 minutes on two cores; the tests do
+Inject faults into real runs of train.py: kill them, stop them, fill their disk, damage their files,
+start six in one directory. Each line says ok or WRONG; every count of what went wrong must be 0,
+except for the writer that is not atomic. All of it takes some 40 minutes on two cores; the tests do
 the same in small numbers."""
 
 EXAMPLES = """\
   {command}
   {command} --only kills naive --kills 20
 
-exit status: 0 all is as it should be; 1 it is not"""
+exit status: 0 every line is ok; 1 it is not"""
 
 GOOD = ("between saves", "inside a save", "in the start-up", "ended", "chains", "over a second")
-"""Counts that say what was met, not what went wrong."""
+"""Counts of what happened, not of what went wrong."""
 
 
 def build_parser(prog: str) -> Parser:
@@ -74,19 +74,19 @@ Row = tuple[str, dict[str, Any], bool]
 
 
 def check_kills(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
-    """kill -9, as the program is."""
+    """kill -9 of the program."""
     from tests.faults.kills import kill_chain
 
     counts = kill_chain(place, arguments.kills)
-    yield "kill -9", counts, clean(counts, "kills")
+    yield "kill -9", counts, nothing_wrong(counts, "kills")
 
 
 def check_naive(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
-    """kill -9 with a writer that goes straight into the file, which must fail."""
+    """kill -9 with a writer that writes directly to the file, which must fail."""
     from tests.faults.kills import naive_chain
 
     counts = naive_chain(place, arguments.kills)
-    yield "kill -9, naive writer", counts, counts["unreadable"] > 0
+    yield "kill -9, not atomic", counts, counts["unreadable"] > 0
 
 
 def check_signals(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -97,7 +97,7 @@ def check_signals(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
         room = place / number.name
         room.mkdir()
         counts = signal_chain(room, number, arguments.signals)
-        yield number.name, counts, clean(counts, "signals")
+        yield number.name, counts, nothing_wrong(counts, "signals")
 
 
 def check_disk(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -106,13 +106,13 @@ def check_disk(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
 
     limits = [2400 * i // arguments.limits for i in range(arguments.limits)]
     counts = limited_files(place / "limited", limits)
-    yield "file size limit", counts, clean(counts, "shortages")
+    yield "file size limit", counts, nothing_wrong(counts, "shortages")
     if not can_mount():
         yield "full disk: not tried", {"tmpfs mounted": 0}, True
         return
     for name, check in (("full disk", small_tmpfs), ("read-only disk", read_only)):
         counts = check(place / name)
-        yield name, counts, clean(counts, "shortages")
+        yield name, counts, nothing_wrong(counts, "shortages")
 
 
 def check_files(place: Path, _arguments: argparse.Namespace) -> Iterator[Row]:
@@ -121,8 +121,12 @@ def check_files(place: Path, _arguments: argparse.Namespace) -> Iterator[Row]:
 
     counts, cost = crafted_files(place)
     seconds, memory = (max(column) for column in zip(*cost.values(), strict=True))
-    figures = {**counts, "most seconds more": round(seconds, 2), "most MiB more": round(memory, 1)}
-    yield "crafted files", figures, clean(counts, "refused") and seconds < 1 and memory < 16
+    figures = {
+        **counts,
+        "most extra seconds": round(seconds, 2),
+        "most extra MiB": round(memory, 1),
+    }
+    yield "crafted files", figures, nothing_wrong(counts, "refused") and seconds < 1 and memory < 16
 
 
 def check_bits(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -130,15 +134,15 @@ def check_bits(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     from tests.faults.agreement import same_bits
 
     counts = same_bits(place, arguments.repeats)
-    yield "the same run again", counts, clean(counts, "repeats")
+    yield "the same run again", counts, nothing_wrong(counts, "repeats")
 
 
-def check_fight(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
-    """Six at once."""
-    from tests.faults.agreement import fight
+def check_locks(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
+    """Six processes in one directory."""
+    from tests.faults.agreement import lock_contention
 
-    counts = fight(place, arguments.rounds)
-    yield "six for one directory", counts, clean(counts, "rounds", "losers")
+    counts = lock_contention(place, arguments.rounds)
+    yield "six in one directory", counts, nothing_wrong(counts, "rounds", "refused")
 
 
 def check_memory(place: Path, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -161,13 +165,13 @@ CHECKS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Row]]] = {
     "disk": check_disk,
     "files": check_files,
     "bits": check_bits,
-    "fight": check_fight,
+    "locks": check_locks,
     "memory": check_memory,
 }
 
 
-def clean(counts: dict[str, int], *done: str) -> bool:
-    """Whether nothing was counted but what was done and what was met."""
+def nothing_wrong(counts: dict[str, int], *done: str) -> bool:
+    """Whether every count of what went wrong is 0; ``done`` names other counts."""
     return all(not n for name, n in counts.items() if name not in (*done, *GOOD))
 
 

@@ -1,4 +1,4 @@
-"""The same bits everywhere, one winner for one directory, and memory that does not grow."""
+"""The same bits everywhere, one process in a directory, and memory that does not grow."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.processes import command_line, files, finish, go, start, straight
+from tests.faults.processes import command_line, files, finish, run_to_end, start, uninterrupted_run
 
 
 def same_bits(place: Path, repeats: int, *, steps: int = 300) -> Counter[str]:
     """The same run again: other threads, hash seeds and directories, in turns."""
     counts = Counter[str]()
-    expected = straight(place / "straight", steps)
+    expected = uninterrupted_run(place / "uninterrupted", steps)
     report = None
     for i, threads in zip(range(repeats), itertools.cycle("124")):
         directory = place / f"again-{i}"
         directory.mkdir()
         how = {"OMP_NUM_THREADS": threads, "PYTHONHASHSEED": str(i)}
         line = command_line(Path("run"), "--steps", str(steps))
-        status, out, _ = go(line, cwd=directory, **how)
+        status, out, _ = run_to_end(line, cwd=directory, **how)
         report = report or out
         counts["repeats"] += 1
         counts["other bits"] += status != 0 or files(directory / "run") != expected
@@ -30,30 +30,31 @@ def same_bits(place: Path, repeats: int, *, steps: int = 300) -> Counter[str]:
     return counts
 
 
-def fight(place: Path, rounds: int, *, fighters: int = 6) -> Counter[str]:
-    """So many processes begin in one directory at once: who gets it, what others are told."""
+def lock_contention(place: Path, rounds: int, *, processes: int = 6) -> Counter[str]:
+    """Start several processes in one directory at once: one runs, the others name it and exit."""
     counts = Counter[str]()
     for i in range(rounds):
         directory = place / f"round-{i}"
         line = command_line(directory, "--steps", "1000000", "--stepper", "eager")
-        running = [start(line) for _ in range(fighters)]
-        lost, until = [], time.monotonic() + 60
+        running = [start(line) for _ in range(processes)]
+        ended_early, until = [], time.monotonic() + 60
         while len(running) > 1 and time.monotonic() < until:
             time.sleep(0.05)
             ended = [each for each in running if each.poll() is not None]
-            lost += ended
+            ended_early += ended
             running = [each for each in running if each not in ended]
         for each in running:
             each.send_signal(signal.SIGTERM)
         stopped = [finish(each)[0] == 128 + signal.SIGTERM for each in running]
-        told = [finish(each) for each in lost]
+        refused = [finish(each) for each in ended_early]
         counts["rounds"] += 1
-        counts["not one winner"] += stopped != [True]
-        winner = running[0].pid if running else 0
-        words = re.compile(rf"train\.py: error: .*: process {winner} is running in it\n")
-        counts["losers"] += len(told)
-        counts["told otherwise"] += sum(
-            status != 2 or out != "" or words.fullmatch(err) is None for status, out, err in told
+        counts["not one running"] += stopped != [True]
+        owner = running[0].pid if running else 0
+        expected = re.compile(rf"train\.py: error: .*: process {owner} is running in it\n")
+        counts["refused"] += len(refused)
+        counts["other message"] += sum(
+            status != 2 or out != "" or expected.fullmatch(err) is None
+            for status, out, err in refused
         )
     return counts
 

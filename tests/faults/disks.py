@@ -9,7 +9,14 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.faults.processes import PATIENCE, command_line, files, go, saved_step, straight
+from tests.faults.processes import (
+    TIMEOUT_SECONDS,
+    command_line,
+    files,
+    run_to_end,
+    saved_step,
+    uninterrupted_run,
+)
 
 RECORDED = ("--stepper", "eager", "--record-every", "1", "--save-every", "0")
 """A line of history and a checkpoint at every step, so that every size strikes another write."""
@@ -48,29 +55,29 @@ try 2 "$@"
 def limited_files(place: Path, limits: Iterable[int], *, steps: int = 60) -> Counter[str]:
     """A run with a limit, in bytes, on the size of its files; then without."""
     counts = Counter[str]()
-    expected = straight(place / "straight", steps, *RECORDED)
+    expected = uninterrupted_run(place / "uninterrupted", steps, *RECORDED)
     halfway = place / "halfway"
-    straight(halfway, steps // 2, *RECORDED)
+    uninterrupted_run(halfway, steps // 2, *RECORDED)
     for limit, origin in itertools.product(limits, (None, halfway)):
         directory = place / f"{limit}-{origin is None}"
         if origin:
             shutil.copytree(origin, directory)
-        counts.update(one_limit(directory, limit, steps, expected))
+        counts.update(limit_once(directory, limit, steps, expected))
     return counts
 
 
-def one_limit(directory: Path, limit: int, steps: int, expected: dict[str, bytes]) -> Counter[str]:
+def limit_once(directory: Path, limit: int, steps: int, expected: dict[str, bytes]) -> Counter[str]:
     """One run that cannot write what it must, and the same once there is room again."""
     before = files(directory).get("checkpoint.json")
     line = command_line(directory, "--steps", str(steps), *RECORDED)
-    starved = go([*line, *["--resume"] * (before is not None)], file_size=limit)
+    starved = run_to_end([*line, *["--resume"] * (before is not None)], file_size=limit)
     counts = refusal(starved, directory, "File too large")
     counts["left in the way"] = len(list(directory.glob("*.partial")))
     after = files(directory).get("checkpoint.json")
     smallest = len(expected["checkpoint.json"])
     if before is not None and limit < smallest - 60:  # no checkpoint fits
         counts["checkpoint changed"] = int(after != before)
-    status, _, _ = go([*line, *["--resume"] * (after is not None)])
+    status, _, _ = run_to_end([*line, *["--resume"] * (after is not None)])
     counts["other bits"] = int(status != 0 or files(directory) != expected)
     return counts
 
@@ -110,7 +117,7 @@ def small_tmpfs(place: Path, *, steps: int = 200, stride: int = 1) -> Counter[st
                 continue  # what the run begins with does not fit
             if outcome(kept, 1)[0] == 0:
                 break
-            counts.update(one_filled(kept, expected, origin, "No space left on device"))
+            counts.update(filled_once(kept, expected, origin, "No space left on device"))
         else:
             raise RuntimeError(f"{room}: no size up to 100 was enough")
     return counts
@@ -124,15 +131,15 @@ def read_only(place: Path, *, steps: int = 60) -> Counter[str]:
         kept = place / f"ro,origin={origin is not None}"
         if not on_tmpfs(kept, "ro", origin, steps):
             raise RuntimeError(f"{kept}: there was no run")
-        counts.update(one_filled(kept, expected, origin, "Read-only file system"))
+        counts.update(filled_once(kept, expected, origin, "Read-only file system"))
         counts["files changed"] += files(kept / "run-1") != (files(origin) if origin else {})
     return counts
 
 
 def from_start_and_halfway(place: Path, steps: int) -> tuple[tuple[None, Path], dict[str, bytes]]:
     """What the runs begin with, nothing or half a run, and the files that both must end with."""
-    straight(place / "halfway", steps // 2, *NET)
-    return (None, place / "halfway"), straight(place / "straight", steps, *NET)
+    uninterrupted_run(place / "halfway", steps // 2, *NET)
+    return (None, place / "halfway"), uninterrupted_run(place / "uninterrupted", steps, *NET)
 
 
 def on_tmpfs(kept: Path, room: str, origin: Path | None, steps: int) -> bool:
@@ -141,15 +148,15 @@ def on_tmpfs(kept: Path, room: str, origin: Path | None, steps: int) -> bool:
     disk.mkdir(parents=True)
     train = command_line(disk / "run", "--steps", str(steps), *NET)
     shell = ["sh", "-c", ON_TMPFS, "sh", str(disk), room, str(origin or ""), str(kept)]
-    subprocess.run([*UNSHARED, *shell, *train], capture_output=True, timeout=2 * PATIENCE)
+    subprocess.run([*UNSHARED, *shell, *train], capture_output=True, timeout=2 * TIMEOUT_SECONDS)
     return (kept / "status-2").exists()
 
 
-def one_filled(
+def filled_once(
     kept: Path, expected: dict[str, bytes], origin: Path | None, reason: str
 ) -> Counter[str]:
     """What the run that could not write has left, and where the next one ended."""
-    from gd_torch.storage.atomic_files import Damaged
+    from gd_torch.storage.atomic_files import CorruptFileError
 
     left = kept / "run-1"
     counts = refusal(outcome(kept, 1), kept / "disk/run", reason)
@@ -157,7 +164,7 @@ def one_filled(
     try:
         begun = saved_step(origin, HIDDEN) if origin else -1
         counts["checkpoint lost"] = int(saved_step(left, HIDDEN) < begun)
-    except Damaged:
+    except CorruptFileError:
         counts["unreadable"] = 1
     counts["other bits"] = int(outcome(kept, 2)[0] != 0 or files(kept / "run-2") != expected)
     return counts

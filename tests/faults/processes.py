@@ -12,8 +12,8 @@ from pathlib import Path
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 
-PATIENCE = 120
-"""Seconds after which a process counts as hanging."""
+TIMEOUT_SECONDS = 120
+"""After this time a process counts as hanging."""
 
 NET = ("--hidden", "600", "--record-every", "5", "--stepper", "eager")
 """A net whose checkpoint takes long enough to write for a kill to hit it."""
@@ -52,7 +52,7 @@ def start(
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for the end: exit status, stdout, stderr."""
     try:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -60,14 +60,14 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def go(line: list[str], **how: object) -> tuple[int, str, str]:
+def run_to_end(line: list[str], **how: object) -> tuple[int, str, str]:
     """Run to the end."""
     return finish(start(line, **how))
 
 
 def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> bool:
     """Whether something happened before the process ended."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT_SECONDS
     while process.poll() is None and time.monotonic() < until:
         if happened():
             return True
@@ -75,11 +75,11 @@ def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> 
     return False
 
 
-def straight(directory: Path, steps: int, *more: str) -> dict[str, bytes]:
-    """The files of a run in one go."""
-    status, _, err = go(command_line(directory, "--steps", str(steps), *more))
+def uninterrupted_run(directory: Path, steps: int, *more: str) -> dict[str, bytes]:
+    """The files of a run that nothing interrupts."""
+    status, _, err = run_to_end(command_line(directory, "--steps", str(steps), *more))
     if status:
-        raise RuntimeError(f"the run in one go ended with status {status}: {err}")
+        raise RuntimeError(f"the uninterrupted run ended with status {status}: {err}")
     return files(directory)
 
 
@@ -96,7 +96,7 @@ def saved_step(directory: Path, hidden: int = 600) -> int:
     """The step of the checkpoint, read and checked in full; -1 where there is none.
 
     Raises:
-        Damaged: it cannot be read.
+        CorruptFileError: it cannot be read.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at random moments, over a chain of runs that are taken up again."""
+"""SIGINT and SIGTERM at random moments, over a chain of runs that are resumed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.faults.processes import (
     command_line,
     files,
     finish,
-    go,
+    run_to_end,
     saved_step,
     start,
-    straight,
+    uninterrupted_run,
     wait_until,
 )
 
@@ -27,28 +27,30 @@ NET = ("--stepper", "eager", "--record-every", "50")
 def signal_chain(
     place: Path, number: signal.Signals, times: int, *, steps: int = 20_000, seed: int = 0
 ) -> Counter[str]:
-    """So many signals: the exit status, the line, the progress kept, and the bits in the end."""
+    """So many signals: the exit status, the message, the progress, and the bits in the end."""
     drawn, counts = random.Random(seed), Counter[str]()
-    expected = straight(place / "straight", steps, *NET)
+    expected = uninterrupted_run(place / "uninterrupted", steps, *NET)
     chain = place / "chain-0"
     while counts["signals"] < times:
-        counts.update(one_stop(chain, number, drawn, steps))
+        counts.update(stop_once(chain, number, drawn, steps))
         if counts["ended"] > counts["chains"]:
             counts["other bits"] += files(chain) != expected
             counts["chains"] += 1
             chain = place / f"chain-{counts['chains']}"
     if chain.exists():
-        status, _, _ = go(next_line(chain, steps))
+        status, _, _ = run_to_end(next_line(chain, steps))
         counts["other bits"] += status != 0 or files(chain) != expected
         counts["chains"] += 1
     return counts
 
 
-def one_stop(chain: Path, number: signal.Signals, drawn: random.Random, steps: int) -> Counter[str]:
-    """One process, stopped at any moment once it listens, which it does before it imports torch."""
+def stop_once(
+    chain: Path, number: signal.Signals, drawn: random.Random, steps: int
+) -> Counter[str]:
+    """Start a process and stop it at any moment from its handler's installation on."""
     counts = Counter[str]()
     process = start(next_line(chain, steps))
-    wait_until(process, lambda: listens(process.pid))
+    wait_until(process, lambda: handles_sigterm(process.pid))
     time.sleep(drawn.uniform(0, 4))
     seen = last_recorded(chain)
     began = time.monotonic()
@@ -61,22 +63,22 @@ def one_stop(chain: Path, number: signal.Signals, drawn: random.Random, steps: i
     counts["signals"] = 1
     counts["other status"] = int(status != 128 + number)
     lines = err.splitlines()
-    told = len(lines) == 1 and ("--resume" in err or "nothing was changed" in err)
-    counts["other words"] = int(not told or out != "")
+    as_documented = len(lines) == 1 and ("--resume" in err or "nothing was changed" in err)
+    counts["other message"] = int(not as_documented or out != "")
     counts["progress lost"] = int(saved_step(chain, 4) < seen)
-    counts["step told wrongly"] = int("--resume" in err and not agrees(err, chain))
+    counts["wrong step in message"] = int("--resume" in err and not has_saved_step(err, chain))
     counts["over a second"] = int(waited > 1)
     return counts
 
 
-def listens(pid: int) -> bool:
+def handles_sigterm(pid: int) -> bool:
     """Whether the process has a handler for SIGTERM."""
     found = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
     return found is not None and bool(int(found[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def next_line(chain: Path, steps: int) -> list[str]:
-    """The command that begins the run or goes on with it."""
+    """The command that starts the run or resumes it."""
     more = ["--resume"] if (chain / "checkpoint.json").exists() else []
     return command_line(chain, "--steps", str(steps), *NET, *more)
 
@@ -88,6 +90,6 @@ def last_recorded(chain: Path) -> int:
     return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=-1)
 
 
-def agrees(err: str, chain: Path) -> bool:
-    """Whether the step in the line that people see is the one that was saved."""
+def has_saved_step(err: str, chain: Path) -> bool:
+    """Whether the step in the message is the one that was saved."""
     return f"stopped at step {saved_step(chain, 4)} of " in err

@@ -10,9 +10,13 @@ import torch
 from conftest import ROOT
 
 from gd_torch import curve, descend_many
-from gd_torch.storage.atomic_files import Damaged
-from gd_torch.storage.run_directory import Busy, Occupied, Run
-from gd_torch.storage.sweep_directory import Finished
+from gd_torch.storage import (
+    CorruptFileError,
+    DirectoryInUseError,
+    RunDirectory,
+    RunLockedError,
+    SweepDirectory,
+)
 
 START = torch.tensor([1.9, 1.0, 1e9], dtype=torch.float64)
 RUNS = descend_many(curve, START, 0.1, steps=5)
@@ -22,7 +26,7 @@ SWEEP = ["sweep.py", "--seeds", "12", "--rates", "1", "3", "--steps", "300", "--
 
 def test_a_part_is_read_to_the_bit(tmp_path):
     """Also of a run that diverged, whose loss is no number."""
-    kept = Finished(tmp_path / "sweep", {"rates": (0.1, 0.2)})
+    kept = SweepDirectory(tmp_path / "sweep", {"rates": (0.1, 0.2)})
     kept.write(PART, RUNS)
     found = kept.read(PART, (START,))
     for ours, theirs in zip(found.to_tensors(), RUNS.to_tensors(), strict=True):
@@ -33,7 +37,7 @@ def test_a_part_is_read_to_the_bit(tmp_path):
 
 def test_every_flip_and_every_truncation_of_a_part_is_refused(tmp_path):
     """A bit anywhere in the file, or its end missing."""
-    kept = Finished(tmp_path, {})
+    kept = SweepDirectory(tmp_path, {})
     kept.write(PART, RUNS)
     (path,) = tmp_path.glob("part-*")
     whole = path.read_bytes()
@@ -43,7 +47,7 @@ def test_every_flip_and_every_truncation_of_a_part_is_refused(tmp_path):
             whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :],
         ):
             path.write_bytes(wrong)
-            with pytest.raises(Damaged):
+            with pytest.raises(CorruptFileError):
                 kept.read(PART, (START,))
     path.write_bytes(whole)
     assert kept.read(PART, (START,)) is not None
@@ -52,14 +56,17 @@ def test_every_flip_and_every_truncation_of_a_part_is_refused(tmp_path):
 
 def test_a_part_of_another_sweep_or_of_other_runs_is_refused(tmp_path):
     """Settings and place are in every file, so that files cannot be mixed up."""
-    one, two = Finished(tmp_path / "one", {"seed": 1}), Finished(tmp_path / "two", {"seed": 2})
+    one, two = (
+        SweepDirectory(tmp_path / "one", {"seed": 1}),
+        SweepDirectory(tmp_path / "two", {"seed": 2}),
+    )
     one.write(PART, RUNS)
     (path,) = (tmp_path / "one").glob("part-*")
     for wrong in (tmp_path / "two" / path.name, tmp_path / "one" / "part-0000003-0000006"):
         wrong.write_bytes(path.read_bytes())
-    with pytest.raises(Damaged, match="no part of this sweep"):
+    with pytest.raises(CorruptFileError, match="does not belong to this sweep"):
         two.read(PART, (START,))
-    with pytest.raises(Damaged, match="no part of this sweep"):
+    with pytest.raises(CorruptFileError, match="does not belong to this sweep"):
         one.read(range(3, 6), (START,))
     one.close()
     two.close()
@@ -67,55 +74,58 @@ def test_a_part_of_another_sweep_or_of_other_runs_is_refused(tmp_path):
 
 def test_what_is_there_is_not_overwritten_unless_asked(tmp_path):
     """Neither a sweep, nor one of other settings, nor anything else."""
-    kept = Finished(tmp_path, {"seed": 1})
+    kept = SweepDirectory(tmp_path, {"seed": 1})
     kept.write(PART, RUNS)
-    with pytest.raises(Busy, match=str(os.getpid())):
-        Finished(tmp_path, {"seed": 1})
+    with pytest.raises(RunLockedError, match=str(os.getpid())):
+        SweepDirectory(tmp_path, {"seed": 1})
     kept.close()
-    with pytest.raises(Occupied, match="holds a sweep already"):
-        Finished(tmp_path, {"seed": 1})
-    with pytest.raises(Occupied, match=r"seed is 1 in .* got 2"):
-        Finished(tmp_path, {"seed": 2}, resume=True)
-    Finished(tmp_path, {"seed": 1}, resume=True).close()
+    with pytest.raises(DirectoryInUseError, match="contains a sweep already"):
+        SweepDirectory(tmp_path, {"seed": 1})
+    with pytest.raises(DirectoryInUseError, match=r"seed is 1 in .* got 2"):
+        SweepDirectory(tmp_path, {"seed": 2}, resume=True)
+    SweepDirectory(tmp_path, {"seed": 1}, resume=True).close()
     assert len(list(tmp_path.glob("part-*"))) == 1
-    Finished(tmp_path, {"seed": 2}, overwrite=True).close()
+    SweepDirectory(tmp_path, {"seed": 2}, overwrite=True).close()
     assert not list(tmp_path.glob("part-*"))
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(Occupied, match=r"letter\.txt, which is no part"):
-        Finished(tmp_path, {"seed": 1}, overwrite=True)
+    with pytest.raises(DirectoryInUseError, match=r"letter\.txt, which does not belong"):
+        SweepDirectory(tmp_path, {"seed": 1}, overwrite=True)
 
 
 def test_what_others_made_is_left_alone(tmp_path):
     """Files with the names of parts, parts without their settings, a run of another kind."""
-    kept = Finished(tmp_path / "sweep", {"seed": 1})
+    kept = SweepDirectory(tmp_path / "sweep", {"seed": 1})
     kept.write(PART, RUNS)
     kept.close()
     (tmp_path / "sweep" / "settings.json").unlink()
-    with Run(tmp_path / "run") as run:
+    with RunDirectory(tmp_path / "run") as run:
         run.create({"seed": 1}, 5, (START,))
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "part-1-2").write_text("mine")
     for name in ("sweep", "run", "parts"):
         before = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
         for how in ({}, {"resume": True}, {"overwrite": True}):
-            with pytest.raises((Occupied, Damaged)):
-                Finished(tmp_path / name, {"seed": 1}, **how)
-            lock = {"lock": f"{os.getpid()}\n".encode()} if "lock" in before else {}
+            with pytest.raises((DirectoryInUseError, CorruptFileError)):
+                SweepDirectory(tmp_path / name, {"seed": 1}, **how)
+            lock = {"lock.pid": f"{os.getpid()}\n".encode()} if "lock" in before else {}
             after = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
             assert after == before | lock
-    Finished(tmp_path / "begun", {}).close()
-    with pytest.raises(Occupied, match=r"settings\.json"), Run(tmp_path / "begun") as run:
+    SweepDirectory(tmp_path / "begun", {}).close()
+    with (
+        pytest.raises(DirectoryInUseError, match=r"settings\.json"),
+        RunDirectory(tmp_path / "begun") as run,
+    ):
         run.create({}, 5, (START,), overwrite=True)
 
 
 def test_a_sweep_of_many_rates_can_be_taken_up(tmp_path):
     """Its settings, and those in every part, may be longer than 64 KiB."""
     settings = {"rates": [0.1 + i / 7 for i in range(5000)]}
-    kept = Finished(tmp_path, settings)
+    kept = SweepDirectory(tmp_path, settings)
     kept.write(PART, RUNS)
     kept.close()
     assert (tmp_path / "settings.json").stat().st_size > 1 << 16
-    again = Finished(tmp_path, settings, resume=True)
+    again = SweepDirectory(tmp_path, settings, resume=True)
     assert again.read(PART, (START,)) is not None
     again.close()
 
@@ -137,8 +147,8 @@ def test_a_sweep_goes_on_where_it_stopped(script, tmp_path):
     assert len(texts) == 1 and again.stdout == first.stdout
     other = script(*SWEEP, "--hidden", "3", "--run", "kept", "--resume")
     assert other.returncode == 2 and "hidden is 2 in kept, got 3" in other.stderr
-    taken = script(*SWEEP, "--run", "kept")
-    assert taken.returncode == 2 and "holds a sweep already" in taken.stderr
+    occupied = script(*SWEEP, "--run", "kept")
+    assert occupied.returncode == 2 and "contains a sweep already" in occupied.stderr
 
 
 @pytest.mark.fault

@@ -15,8 +15,8 @@ from conftest import ROOT
 
 from gd_torch.cli import train
 from gd_torch.cli.parser import UsageError
-from gd_torch.cli.run_options import check_kept
-from gd_torch.storage.atomic_files import seal
+from gd_torch.cli.run_options import check_settings
+from gd_torch.storage.atomic_files import dump_checksummed
 
 SHORT = ("--steps", "150", "--record-every", "50")
 
@@ -31,7 +31,11 @@ def begun(script, tmp_path):
 
 def contents(directory):
     """Every file, byte for byte."""
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "lock"}
+    return {
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if path.name not in ("lock", "lock.pid")
+    }
 
 
 def test_more_steps_extend_a_finished_run(script, begun, tmp_path):
@@ -83,7 +87,7 @@ def test_a_changed_file_of_data_is_refused(script, tmp_path):
     assert script("train.py", "--run", "r", "--resume").returncode == 0
     (tmp_path / "d.csv").write_text("\n".join([*rows[:-1], "5.5,1,b"]))
     done = script("train.py", "--run", "r", "--resume")
-    assert done.returncode == 2 and "r: its data were others than d.csv" in done.stderr
+    assert done.returncode == 2 and "r was started with different data than d.csv" in done.stderr
 
 
 def test_other_names_or_scaled_numbers_are_other_data(script, tmp_path):
@@ -97,7 +101,9 @@ def test_other_names_or_scaled_numbers_are_other_data(script, tmp_path):
     for other in (["u,v,kind", *doubled], ["u,w,kind", *rows]):
         table.write_text("\n".join(other))
         done = script("train.py", "--run", "r", "--resume")
-        assert done.returncode == 2 and "r: its data were others than d.csv" in done.stderr
+        assert (
+            done.returncode == 2 and "r was started with different data than d.csv" in done.stderr
+        )
 
 
 def test_the_number_of_threads_changes_no_bit_of_tall_data(tmp_path):
@@ -140,14 +146,14 @@ def test_the_number_of_threads_changes_no_bit_of_tall_data(tmp_path):
 )
 def test_kept_settings_are_what_the_command_line_could_give(name, value):
     """Anything else is refused by name, though its checksum fits."""
-    kept = {
+    stored = {
         "hidden": 4, "learning_rate": 4.0, "tolerance": 0.0, "seed": 0, "data": None,
         "target": None, "standardise": True, "device": "cpu", "dtype": "float64",
         "stepper": "eager", "record_every": 100, "data_sha256": "", "threads": 1, "torch": "2",
     }  # fmt: skip
-    check_kept(dict(kept), train.build_parser("train.py"))
+    check_settings(dict(stored))
     with pytest.raises(UsageError, match=name.replace("_", ".") if name != "more" else "not"):
-        check_kept(kept | {name: value}, train.build_parser("train.py"))
+        check_settings(stored | {name: value})
 
 
 def test_crafted_settings_are_one_line(script, begun):
@@ -156,7 +162,7 @@ def test_crafted_settings_are_one_line(script, begun):
     settings = json.loads(path.read_bytes())["settings"]
     for change in ({"hidden": "\x1b[31m\n"}, {"torch": "1.0\n2\x1b[31m"}):
         fields = {"format": "gd_torch settings", "version": 1, "settings": settings | change}
-        path.write_bytes(seal(fields))
+        path.write_bytes(dump_checksummed(fields))
         done = script("train.py", "--run", "first", "--resume")
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
         assert "first" in done.stderr and "settings.json" in done.stderr
@@ -166,7 +172,9 @@ def test_fused_steps_of_an_earlier_version_are_not_continued(script, begun):
     """They were other code: the line says so, and what to do; the option is a synonym."""
     path = begun / "settings.json"
     settings = json.loads(path.read_bytes())["settings"] | {"stepper": "fused"}
-    path.write_bytes(seal({"format": "gd_torch settings", "version": 1, "settings": settings}))
+    path.write_bytes(
+        dump_checksummed({"format": "gd_torch settings", "version": 1, "settings": settings})
+    )
     done = script("train.py", "--run", "first", "--resume")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "stepper cannot be 'fused'" in done.stderr and "--overwrite" in done.stderr
@@ -202,7 +210,7 @@ def test_a_directory_may_begin_with_a_dash(script, tmp_path):
         time.sleep(0.01)
     process.terminate()
     told = process.communicate(timeout=60)[1]
-    again = shlex.split(told.split("go on with: python ")[1])
+    again = shlex.split(told.split("continue with: python ")[1])
     assert again[1:] == ["--run=-first", "--resume"]
     step = json.loads((tmp_path / "-first" / "checkpoint.json").read_text())["step"]
     assert script("train.py", *again[1:], "--steps", str(step)).returncode == 0
@@ -225,12 +233,12 @@ def test_a_signal_while_a_run_is_overwritten_leaves_the_new_one(script, begun, t
         [*line, *SHORT], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": "slow"},
     )  # fmt: skip
-    partial, until = begun / "settings.json.partial", time.monotonic() + 60
-    while not partial.exists() and time.monotonic() < until:
+    until = time.monotonic() + 60
+    while not list(begun.glob("*.partial")) and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "stopped at step 0 of 150, saved; go on with" in told
+    assert process.returncode == 130 and "stopped at step 0 of 150, saved; continue with" in told
     assert script("train.py", "--run", "first", "--resume").returncode == 0
 
 
@@ -238,7 +246,7 @@ def test_nothing_is_overwritten_unasked(script, begun, tmp_path):
     """A run, or files of another kind, are kept; --overwrite deletes a run alone."""
     before = contents(begun)
     done = script("train.py", "--run", "first", *SHORT)
-    assert done.returncode == 2 and "holds a run already" in done.stderr
+    assert done.returncode == 2 and "contains a run already" in done.stderr
     assert contents(begun) == before
     assert script("train.py", "--run", "first", *SHORT, "--overwrite").returncode == 0
     assert contents(begun) != before
@@ -246,7 +254,10 @@ def test_nothing_is_overwritten_unasked(script, begun, tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("years")
     for more in ([], ["--overwrite"]):
         done = script("train.py", "--run", "mine", *SHORT, *more)
-        assert done.returncode == 2 and "mine: holds thesis.tex" in done.stderr
+        assert (
+            done.returncode == 2
+            and "mine: contains thesis.tex, which does not belong to a run" in done.stderr
+        )
         assert (tmp_path / "mine" / "thesis.tex").read_text() == "years"
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gd_torch.storage.atomic_files import Damaged, seal
+from gd_torch.storage.atomic_files import CorruptFileError, dump_checksummed
 from gd_torch.storage.checkpoint import FIELDS, Checkpoint, read_checkpoint, write_checkpoint
 
 examples = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -26,17 +26,17 @@ GOOD = Checkpoint({"seed": 3}, 7, 9, (0, "none"), (torch.ones(2, 2).double(), to
 
 
 def fields_of(directory):
-    """The members of the checkpoint there, without the seal."""
+    """The members of the checkpoint there, without the checksum."""
     fields = json.loads((directory / "checkpoint.json").read_text())
     del fields["sha256"]
     return fields
 
 
-def refused(directory, like=LIKE):
+def read_or_none(directory, like=LIKE):
     """The checkpoint, or None where it was refused as documented."""
     try:
         return read_checkpoint(directory, like)
-    except Damaged as error:
+    except CorruptFileError as error:
         told = str(error)
     assert "\n" not in told and "checkpoint.json" in told
     return None
@@ -61,18 +61,18 @@ def test_no_bytes_are_a_checkpoint_by_chance(tmp_path_factory, data):
     """Whatever is in the file."""
     directory = tmp_path_factory.mktemp("run")
     (directory / "checkpoint.json").write_bytes(data)
-    assert refused(directory) is None
+    assert read_or_none(directory) is None
 
 
 @examples
-@given(st.sampled_from(FIELDS), JSON)
-def test_a_sealed_file_with_another_member_is_refused_or_true(tmp_path_factory, name, value):
-    """The seal may be right and a member wrong: then what is read is what was written."""
+@given(st.sampled_from(("format", "version", *FIELDS)), JSON)
+def test_a_checksummed_file_with_another_member_is_refused_or_true(tmp_path_factory, name, value):
+    """The checksum may be right and a member wrong: then what is read is what was written."""
     directory = tmp_path_factory.mktemp("run")
     write_checkpoint(directory, GOOD)
     fields = fields_of(directory) | {name: value}
-    (directory / "checkpoint.json").write_bytes(seal(fields))
-    found = refused(directory)
+    (directory / "checkpoint.json").write_bytes(dump_checksummed(fields))
+    found = read_or_none(directory)
     if found is not None:
         assert name in ("settings", "step", "steps")
         assert getattr(found, name) == value and 0 <= found.step <= found.steps
@@ -80,14 +80,14 @@ def test_a_sealed_file_with_another_member_is_refused_or_true(tmp_path_factory, 
 
 @examples
 @given(st.integers(0, 1), JSON | st.lists(st.text(max_size=12) | NUMBERS, max_size=5))
-def test_a_sealed_file_with_other_entries_is_refused(tmp_path_factory, which, entries):
+def test_a_checksummed_file_with_other_entries_is_refused(tmp_path_factory, which, entries):
     """Entries are hexadecimal numbers, as many as the shape says, all finite."""
     directory = tmp_path_factory.mktemp("run")
     write_checkpoint(directory, GOOD)
     fields = fields_of(directory)
     fields["weights"][which]["entries"] = entries
-    (directory / "checkpoint.json").write_bytes(seal(fields))
-    found = refused(directory)
+    (directory / "checkpoint.json").write_bytes(dump_checksummed(fields))
+    found = read_or_none(directory)
     if found is not None:
         assert all(isinstance(entry, str) for entry in entries)
         read = found.weights[which].flatten().tolist()

@@ -13,17 +13,22 @@ import pytest
 import torch
 
 from gd_torch import descend, init_weights, load_iris, network_mse
-from gd_torch.storage.atomic_files import Damaged, seal, write_whole
+from gd_torch.storage import DirectoryInUseError, RunDirectory, RunLockedError
+from gd_torch.storage.atomic_files import CorruptFileError, atomic_write, dump_checksummed
 from gd_torch.storage.checkpoint import (
-    TEXT,
+    MAX_TEXT_ENTRIES,
     Checkpoint,
-    name_for,
+    checkpoint_name,
     read_checkpoint,
     write_checkpoint,
 )
-from gd_torch.storage.run_directory import Busy, Occupied, Run, has_run, new_directory
+from gd_torch.storage.directories import new_directory
+from gd_torch.storage.run_directory import has_run
 
 START = (torch.tensor([1.5, -2.0]), torch.tensor([[0.1, 1e-310]], dtype=torch.float64))
+LEFT_BEHIND = ".gd_torch-0123456789abcdef.partial"
+"""As a kill in the middle of a write leaves it."""
+
 EMPTY = hashlib.sha256().hexdigest()
 
 
@@ -36,7 +41,7 @@ def state(weights=START, **other):
 
 def begun(directory, settings=None):
     """A run with 20 steps, of which 10 are recorded and saved, and its directory let go."""
-    with Run(directory) as run:
+    with RunDirectory(directory) as run:
         run.create(settings or {"seed": 0}, 20, START)
         run.append({"step": 10, "loss": 0.5})
         run.save(10, START)
@@ -57,23 +62,23 @@ def test_weights_come_back_to_the_bit(dtype, tmp_path):
 
 def test_large_weights_are_raw_bytes_under_the_same_rules(tmp_path):
     """Above a million entries: to the bit, and a flip, a cut or a NaN is refused."""
-    w = (torch.randn(TEXT // 2 + 1), torch.randn(3, TEXT // 6 + 1))
+    w = (torch.randn(MAX_TEXT_ENTRIES // 2 + 1), torch.randn(3, MAX_TEXT_ENTRIES // 6 + 1))
     path = tmp_path / "checkpoint.raw"
     write_checkpoint(tmp_path, state(w))
-    assert name_for(w) == path.name and path.stat().st_size < 4.1 * TEXT
+    assert checkpoint_name(w) == path.name and path.stat().st_size < 4.1 * MAX_TEXT_ENTRIES
     assert all(map(torch.equal, read_checkpoint(tmp_path, w).weights, w))
     data = path.read_bytes()
-    for place in (0, 1000, 4 * TEXT, len(data) - 300, len(data) - 1):
+    for place in (0, 1000, 4 * MAX_TEXT_ENTRIES, len(data) - 300, len(data) - 1):
         path.write_bytes(flipped(data, place, 1))
-        with pytest.raises(Damaged, match="checksum"):
+        with pytest.raises(CorruptFileError, match="checksum"):
             read_checkpoint(tmp_path, w)
     path.write_bytes(data[:-1])
-    with pytest.raises(Damaged, match="checksum"):
+    with pytest.raises(CorruptFileError, match="checksum"):
         read_checkpoint(tmp_path, w)
     not_finite = torch.full((1,), torch.nan).view(torch.uint8).numpy().tobytes() + data[4:]
     body = not_finite[: not_finite.rindex(b',\n "sha256"')]
-    path.write_bytes(body + sealed_end(body))
-    with pytest.raises(Damaged, match="NaN"):
+    path.write_bytes(body + checksum_member(body))
+    with pytest.raises(CorruptFileError, match="NaN"):
         read_checkpoint(tmp_path, w)
 
 
@@ -82,7 +87,7 @@ def flipped(data, place, mask):
     return data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :]
 
 
-def sealed_end(body):
+def checksum_member(body):
     """The checksum, written down without the library."""
     return f',\n "sha256": "{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
 
@@ -101,7 +106,7 @@ def test_every_truncation_and_every_flip_is_refused(tmp_path):
     damaged += [data[:place] + data[place - 1 :] for place in range(1, len(data))]
     for other in damaged:
         path.write_bytes(other)
-        with pytest.raises(Damaged) as refusal:
+        with pytest.raises(CorruptFileError) as refusal:
             read_checkpoint(tmp_path, START)
         assert str(refusal.value).startswith(f"{path}: ") and "\n" not in str(refusal.value)
     path.write_bytes(data)
@@ -118,7 +123,7 @@ def crafted(**changes):
         "format": "gd_torch checkpoint", "version": 1, "settings": {}, "step": 3, "steps": 10,
         "history": {"bytes": 0, "sha256": EMPTY}, "weights": weights,
     } | changes  # fmt: skip
-    return seal({name: value for name, value in fields.items() if value is not None})
+    return dump_checksummed({name: value for name, value in fields.items() if value is not None})
 
 
 def entries(*first):
@@ -129,11 +134,11 @@ def entries(*first):
     ]
 
 
-def resealed(old, new):
+def with_checksum(old, new):
     """The crafted checkpoint with other text in its body, and the checksum that fits."""
     data = crafted().replace(old, new)
     body = data[: data.rindex(b',\n "sha256"')]
-    return body + sealed_end(body)
+    return body + checksum_member(body)
 
 
 ONE = "0x1.8000000000000p+0"
@@ -142,16 +147,16 @@ ONE = "0x1.8000000000000p+0"
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (crafted(version=2), "format version 2"),
-        (crafted(version=None), "format version None"),
-        (crafted(format="another"), "no gd_torch checkpoint"),
-        (crafted(settings=[]), "settings are no object"),
+        (crafted(version=2), r"unsupported format version 2 \(expected 1\)"),
+        (crafted(version=None), "unsupported format version None"),
+        (crafted(format="another"), "not a gd_torch checkpoint file"),
+        (crafted(settings=[]), "settings must be an object"),
         (crafted(step=-1), "whole number"),
         (crafted(step=11), "whole number"),
         (crafted(step=2.0), "whole number"),
         (crafted(step=True), "whole number"),
         (crafted(steps=10**30), "whole number"),
-        (resealed(b'"step": 3', b'"step": ' + b"9" * 5000), "form"),
+        (with_checksum(b'"step": 3', b'"step": ' + b"9" * 5000), "form"),
         (crafted(history=None), "members"),
         (crafted(more=1), "members"),
         (crafted(history={"bytes": -1, "sha256": EMPTY}), "length"),
@@ -174,23 +179,23 @@ ONE = "0x1.8000000000000p+0"
         (crafted(weights=entries(ONE, 1.5)), "hexadecimal"),
         (crafted(weights=entries(ONE, None)), "hexadecimal"),
         (crafted(weights=entries(ONE, "__import__('os')")), "hexadecimal"),
-        (crafted(weights=entries(ONE, (0.1).hex())), "no float32"),
-        (resealed(b'"step": 3', b'"step":  3'), "form"),
-        (resealed(b'"step": 3', b'"step": 3,\n "step": 3'), "form"),
-        (resealed(b'"step": 3', b'"step": NaN'), "form"),
-        (resealed(b'"settings": {}', b'"settings": ' + b"[" * 50_000), "form"),
-        (b"[1]" + sealed_end(b"[1]"), "form"),
+        (crafted(weights=entries(ONE, (0.1).hex())), "not a float32"),
+        (with_checksum(b'"step": 3', b'"step":  3'), "form"),
+        (with_checksum(b'"step": 3', b'"step": 3,\n "step": 3'), "form"),
+        (with_checksum(b'"step": 3', b'"step": NaN'), "form"),
+        (with_checksum(b'"settings": {}', b'"settings": ' + b"[" * 50_000), "form"),
+        (b"[1]" + checksum_member(b"[1]"), "form"),
         (b"", "checksum"),
         (b"{}", "checksum"),
         (b"PK\x03\x04" + bytes(500), "checksum"),
         (pickle.dumps({"step": 3}), "checksum"),
-        (bytes(1 << 20), "bytes, at most"),
+        (bytes(1 << 20), "bytes, expected at most"),
     ],
 )  # fmt: skip
 def test_crafted_files_are_refused(data, words, tmp_path):
     """One line with the file and the reason, even where the checksum is right."""
     assert read_from(tmp_path, crafted()).step == 3
-    with pytest.raises(Damaged, match=words) as refusal:
+    with pytest.raises(CorruptFileError, match=words) as refusal:
         read_from(tmp_path, data)
     assert str(refusal.value).startswith(str(tmp_path)) and "\n" not in str(refusal.value)
 
@@ -209,10 +214,10 @@ def test_a_pickle_is_not_executed(tmp_path):
             return os.mkdir, (str(tmp_path / "executed"),)
 
     for data in (pickle.dumps(Bomb()), pickle.dumps(Bomb(), protocol=0)):
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptFileError):
             read_from(tmp_path, data)
-        with pytest.raises(Damaged):
-            read_from(tmp_path, data + sealed_end(data))
+        with pytest.raises(CorruptFileError):
+            read_from(tmp_path, data + checksum_member(data))
     assert not (tmp_path / "executed").exists()
 
 
@@ -236,7 +241,7 @@ def make_zeros(path):
 def test_what_is_no_small_regular_file_is_not_read(make, words, tmp_path):
     """Neither a gigabyte nor a device nor a pipe without a writer keeps the reader busy."""
     make(tmp_path / "checkpoint.json")
-    with pytest.raises(Damaged, match=words):
+    with pytest.raises(CorruptFileError, match=words):
         read_checkpoint(tmp_path, START)
 
 
@@ -252,17 +257,18 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
 
 def test_a_file_is_replaced_whole(tmp_path):
-    """What a killed writer left behind, or a link put in its place, is not written through."""
+    """A link in its place is replaced, not followed; a failed write leaves nothing behind."""
     path, other = tmp_path / "x", tmp_path / "other"
-    write_whole(path, b"old")
+    atomic_write(path, b"old")
     other.write_bytes(b"mine")
-    (tmp_path / "x.partial").symlink_to(other)
-    write_whole(path, b"new")
-    assert (path.read_bytes(), other.read_bytes()) == (b"new", b"mine")
-    (tmp_path / "x.partial").mkdir()
-    with pytest.raises(OSError, match=r"x\.partial"):
-        write_whole(path, b"newer")
-    assert path.read_bytes() == b"new"
+    path.unlink()
+    path.symlink_to(other)
+    atomic_write(path, b"new")
+    assert (path.read_bytes(), other.read_bytes()) == (b"new", b"mine") and not path.is_symlink()
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        atomic_write(tmp_path / "directory", b"newer")
+    assert sorted(os.listdir(tmp_path)) == ["directory", "other", "x"]
 
 
 def test_history_after_the_checkpoint_is_cut_off(tmp_path):
@@ -272,7 +278,7 @@ def test_history_after_the_checkpoint_is_cut_off(tmp_path):
     before = history.read_bytes()
     assert [json.loads(line) for line in before.splitlines()] == [{"step": 10, "loss": 0.5}]
     history.write_bytes(before + b'{"step": 15, "loss": 0.4}\n{"ste')
-    with Run(directory) as run:
+    with RunDirectory(directory) as run:
         found = run.resume(START)
         assert (found.step, found.steps, history.read_bytes()) == (10, 20, before)
         run.append({"step": 15})
@@ -283,9 +289,13 @@ def test_history_after_the_checkpoint_is_cut_off(tmp_path):
     ("name", "damage", "words"),
     [
         ("history.jsonl", lambda data: data[:-1], "shorter than"),
-        ("history.jsonl", lambda data: flipped(data, 3, 1), "not the history"),
+        ("history.jsonl", lambda data: flipped(data, 3, 1), "does not belong to its checkpoint"),
         ("settings.json", lambda data: flipped(data, 80, 1), "checksum"),
-        ("settings.json", lambda _: seal({"format": "gd_torch settings", "version": 2}), "version"),
+        (
+            "settings.json",
+            lambda _: dump_checksummed({"format": "gd_torch settings", "version": 2}),
+            "version",
+        ),
         ("settings.json", lambda data: data.replace(b"x", b"y") + data, "checksum"),
         ("checkpoint.json", lambda _: crafted(), "does not belong to its settings"),
     ],
@@ -294,7 +304,7 @@ def test_files_that_do_not_belong_together_are_refused(name, damage, words, tmp_
     """Settings, history and checkpoint are one run's, or the run is not taken up."""
     directory = begun(tmp_path / "run")
     (directory / name).write_bytes(damage((directory / name).read_bytes()))
-    with Run(directory) as run, pytest.raises(Damaged, match=words) as refusal:
+    with RunDirectory(directory) as run, pytest.raises(CorruptFileError, match=words) as refusal:
         run.resume(START)
     assert name in str(refusal.value)
 
@@ -305,7 +315,10 @@ def test_a_history_that_is_no_file_is_refused(make, tmp_path):
     directory = begun(tmp_path / "run")
     (directory / "history.jsonl").unlink()
     make(directory / "history.jsonl")
-    with Run(directory) as run, pytest.raises(Damaged, match=r"history\.jsonl: no regular file"):
+    with (
+        RunDirectory(directory) as run,
+        pytest.raises(CorruptFileError, match=r"history\.jsonl: .*not a regular file"),
+    ):
         run.resume(START)
 
 
@@ -313,21 +326,23 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     """A run needs `overwrite`; files that are no part of one are never deleted."""
     directory = begun(tmp_path / "run")
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
-    with Run(directory) as run:
-        with pytest.raises(Occupied, match="holds a run already"):
+    with RunDirectory(directory) as run:
+        with pytest.raises(DirectoryInUseError, match="contains a run already"):
             run.create({}, 5, START)
         assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
         run.create({"seed": 1}, 5, START, overwrite=True)
         assert (run.settings(), run.resume(START).step) == ({"seed": 1}, 0)
         assert (directory / "history.jsonl").read_bytes() == b""
         (directory / "notes.txt").write_text("mine")
-        with pytest.raises(Occupied, match=r"holds notes\.txt, which is no part of a run"):
+        with pytest.raises(
+            DirectoryInUseError, match=r"contains notes\.txt, which does not belong to a run"
+        ):
             run.create({}, 5, START, overwrite=True)
         assert (directory / "notes.txt").exists() and run.resume(START).step == 0
 
 
 @pytest.mark.parametrize(
-    "name", ["settings.json", "checkpoint.json", "history.jsonl", "lock", "notes.txt"]
+    "name", ["settings.json", "checkpoint.json", "history.jsonl", "lock", "lock.pid", "notes.txt"]
 )
 @pytest.mark.parametrize("beside", [(), ("other.txt",)])
 def test_what_others_made_is_left_alone(name, beside, tmp_path):
@@ -336,7 +351,7 @@ def test_what_others_made_is_left_alone(name, beside, tmp_path):
         (tmp_path / each).write_text('{"mine": 1}')
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for overwrite in (False, True):
-        with pytest.raises(Occupied, match="holds"), Run(tmp_path) as run:
+        with pytest.raises(DirectoryInUseError, match="contains"), RunDirectory(tmp_path) as run:
             run.create({}, 5, START, overwrite=overwrite)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -354,14 +369,14 @@ def test_a_run_is_deleted_from_its_checkpoint_to_its_settings(tmp_path, monkeypa
                 raise KeyboardInterrupt
             unlink(path, missing_ok=missing_ok)
 
-        with monkeypatch.context() as patch, Run(directory) as run:
+        with monkeypatch.context() as patch, RunDirectory(directory) as run:
             patch.setattr(Path, "unlink", counted)
             try:
                 run.create({"seed": 1}, 5, START, overwrite=True)
                 break
             except KeyboardInterrupt:
                 assert most < 3
-        with Run(directory) as run:
+        with RunDirectory(directory) as run:
             run.create({"seed": 2}, 5, START, overwrite=True)
             assert run.resume(START).step == 0
     assert most == 3
@@ -369,9 +384,12 @@ def test_a_run_is_deleted_from_its_checkpoint_to_its_settings(tmp_path, monkeypa
 
 def test_settings_that_could_not_be_read_again_are_not_written(tmp_path):
     """64 KiB is the limit of both."""
-    with Run(tmp_path / "run") as run, pytest.raises(ValueError, match="must fit into 65536 bytes"):
+    with (
+        RunDirectory(tmp_path / "run") as run,
+        pytest.raises(ValueError, match="must fit into 65536 bytes"),
+    ):
         run.create({"name": "x" * 70_000}, 5, START)
-    with Run(tmp_path / "run") as run:
+    with RunDirectory(tmp_path / "run") as run:
         run.create({"name": "x" * 65_000}, 5, START)
         assert len(run.settings()["name"]) == 65_000
 
@@ -381,13 +399,13 @@ def test_a_history_without_a_checkpoint_is_worth_keeping(tmp_path):
     directory = begun(tmp_path / "run")
     (directory / "checkpoint.json").unlink()
     assert has_run(directory)
-    with Run(directory) as run, pytest.raises(Occupied):
+    with RunDirectory(directory) as run, pytest.raises(DirectoryInUseError):
         run.create({}, 5, START)
     (directory / "history.jsonl").write_bytes(
         b""
     )  # as a kill before the first checkpoint leaves it
-    (directory / "checkpoint.json.partial").write_bytes(b"{")
-    with Run(directory) as run:
+    (directory / LEFT_BEHIND).write_bytes(b"{")
+    with RunDirectory(directory) as run:
         run.create({}, 5, START)
 
 
@@ -395,21 +413,24 @@ def test_one_process_holds_a_run(tmp_path):
     """The second is told who does; the lock of a killed process is free."""
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from gd_torch.storage.run_directory import Run\n"
-        "run = Run(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+        "from gd_torch.storage import RunDirectory\n"
+        "run = RunDirectory(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE
     )
     with holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Busy, match=f"run: process {holder.pid} is running in it"):
-            Run(tmp_path / "run")
+        with pytest.raises(RunLockedError, match=f"run: process {holder.pid} is running in it"):
+            RunDirectory(tmp_path / "run")
         holder.kill()
-    assert (tmp_path / "run" / "lock").read_text() == f"{holder.pid}\n"
-    Run(tmp_path / "run").close()
-    with Run(tmp_path / "run"), pytest.raises(Busy, match=f"process {os.getpid()} "):
-        Run(tmp_path / "run")
+    assert (tmp_path / "run" / "lock.pid").read_text() == f"{holder.pid}\n"
+    RunDirectory(tmp_path / "run").close()
+    with (
+        RunDirectory(tmp_path / "run"),
+        pytest.raises(RunLockedError, match=f"process {os.getpid()} "),
+    ):
+        RunDirectory(tmp_path / "run")
 
 
 def test_fresh_names_are_counted_up(tmp_path):
@@ -425,7 +446,7 @@ def test_a_run_taken_up_from_its_file_ends_with_the_same_bits(stepper, tmp_path)
     X, Y, _ = load_iris()
     mse, start = network_mse(X, Y), init_weights((4, 2, 3))
 
-    def go(run, weights, first, cut):
+    def train(run, weights, first, cut):
         def after(step, loss, now):
             run.append({"step": step, "loss": loss})
             if step >= cut:
@@ -437,25 +458,27 @@ def test_a_run_taken_up_from_its_file_ends_with_the_same_bits(stepper, tmp_path)
             callback=after, callback_every=10, first_step=first,
         )  # fmt: skip
 
-    with Run(tmp_path / "straight") as run:
+    with RunDirectory(tmp_path / "uninterrupted") as run:
         run.create({}, 300, start)
-        straight = go(run, start, 0, 300)
-    with Run(tmp_path / "cut") as run:
+        uninterrupted = train(run, start, 0, 300)
+    with RunDirectory(tmp_path / "cut") as run:
         run.create({}, 300, start)
-        go(run, start, 0, 50)
+        train(run, start, 0, 50)
         run.append({"step": 60, "loss": "undone"})
     for cut in (60, 180, 300):
-        with Run(tmp_path / "cut") as run:
+        with RunDirectory(tmp_path / "cut") as run:
             found = run.resume(start)
-            end = go(run, found.weights, found.step, cut)
-    assert all(map(torch.equal, end.weights, straight.weights)) and end.steps == 300
+            end = train(run, found.weights, found.step, cut)
+    assert all(map(torch.equal, end.weights, uninterrupted.weights)) and end.steps == 300
     for name in ("history.jsonl", "checkpoint.json"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+        assert (tmp_path / "cut" / name).read_bytes() == (
+            tmp_path / "uninterrupted" / name
+        ).read_bytes()
 
 
 def test_settings_must_be_ready_for_json(tmp_path):
     """NaN, tensors and paths are refused before anything is written; nothing is lost."""
     for bad in ({"a": float("nan")}, {"a": START[0]}, {"a": Path("x")}):
-        with Run(tmp_path / "run") as run, pytest.raises((ValueError, TypeError)):
+        with RunDirectory(tmp_path / "run") as run, pytest.raises((ValueError, TypeError)):
             run.create(bad, 5, START)
         assert not has_run(tmp_path / "run")

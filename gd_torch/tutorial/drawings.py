@@ -139,18 +139,18 @@ def paths_from_above() -> Figure:
 
 def one_at_a_time() -> Figure:
     """Figure 11."""
-    ways = {
+    paths = {
         "both weights at once": runs.all_at_once(),
         "one weight at a time": runs.one_weight_at_a_time(),
     }
-    ends = [number(way.losses[-1], 2) for way in ways.values()]
+    ends = [number(found.losses[-1], 2) for found in paths.values()]
     title = (
-        f"After {int(ways['both weights at once'].gradients[-1])} gradient "
+        f"After {int(paths['both weights at once'].gradients[-1])} gradient "
         f"evaluations: {ends[0]} with both weights at once, {ends[1]} "
         "one at a time"
     )
     return plots.one_at_a_time(
-        bowl, ways, (-9, 2), (-2, 8.5), minimum=runs.BOWL_MINIMUM, title=title
+        bowl, paths, (-9, 2), (-2, 8.5), minimum=runs.BOWL_MINIMUM, title=title
     )
 
 

@@ -1,4 +1,4 @@
-"""The ``gd-torch`` command: find the subcommand, parse, run, and turn failures into one line."""
+"""The ``gd-torch`` command: run a subcommand and report every expected failure in one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gd_torch.cli.parser import Parser, UsageError
 
 COMMANDS = {
     "reproduce": "compute every number of the tutorial and compare it with the text",
-    "train": "train one two-layer net, on iris or on a CSV file",
-    "sweep": "train from many starts with many learning rates, side by side",
-    "figures": "make every figure of the tutorial from live runs",
-    "check": "check partials that were derived by hand, and name the mistakes",
+    "train": "train a two-layer net on iris or on a CSV file",
+    "sweep": "train from many starts with many learning rates",
+    "figures": "make the figures of the tutorial",
+    "check": "check partials derived by hand and name the mistakes",
 }
 """The subcommands; each is a module of this package with ``build_parser(prog)`` and ``main``."""
 
@@ -70,11 +70,11 @@ def run_script(command: str) -> NoReturn:
 def prepare_process() -> None:
     """Settings of a process that runs one command and exits."""
     output.prepare_streams()
-    atexit.register(gc.freeze)  # no search for garbage at exit, which takes up to 1 s
+    atexit.register(gc.freeze)  # no garbage collection at exit, which takes up to 1 s
 
 
 def run(command: str, argv: Sequence[str], prog: str) -> int:
-    """Run one subcommand; every foreseen failure is one line on stderr."""
+    """Run one subcommand; every expected failure is one line on stderr."""
     module = importlib.import_module(f"gd_torch.cli.{command}")
     return run_parsed(module.build_parser(prog), module.main, argv)
 
@@ -93,7 +93,6 @@ def run_parsed(
 def _guarded(
     parser: Parser, main: Callable[[argparse.Namespace, Parser], int], argv: Sequence[str]
 ) -> int:
-    parser.argv = list(argv)
     arguments = parser.parse_args(argv)
     try:
         check_files(arguments)
@@ -104,7 +103,7 @@ def _guarded(
         parser.error(str(error))
     except ModuleNotFoundError as error:
         parser.error(f"{error}: is gd_torch installed here? See the set-up in README.md")
-    except BrokenPipeError:  # the reader of stdout left, as `| head` does
+    except BrokenPipeError:  # the reader of stdout has closed it, as `| head` does
         output.drop_output()
         status = 1
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What an argument may be: numbers within limits, names of files, folders and devices.
+"""Types of command-line arguments: numbers within limits, names of files, folders and devices.
 
-Each is an argparse type: it returns the value or says the rule and what arrived.
+Each function returns the value, or raises an ArgumentTypeError with the rule and the argument.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FIGURES = (".svg", ".png", ".pdf")
 
 
 def number(text: str) -> float:
-    """A finite number; float() alone would take nan, inf and 1_0."""
+    """A finite number; float() alone would accept nan, inf and 1_0."""
     try:
         value = float(text) if "_" not in text else math.nan
     except ValueError:
@@ -42,14 +42,15 @@ def not_negative(text: str) -> float:
     return value
 
 
-def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
-    """The type of a whole number from ``least`` to ``most``, written in digits alone."""
+def whole(minimum: int, maximum: int = 2**63 - 1) -> Callable[[str], int]:
+    """The type of a whole number from ``minimum`` to ``maximum``, written in decimal digits."""
 
     def parse(text: str) -> int:
-        if re.fullmatch(r"[+-]?[0-9]{1,20}", text) is None or not least <= int(text) <= most:
-            limit = f" and at most {most}" if most < 2**63 - 1 else ""
+        digits = re.fullmatch(r"[+-]?[0-9]{1,20}", text)
+        if digits is None or not minimum <= int(text) <= maximum:
+            limit = f" and at most {maximum}" if maximum < 2**63 - 1 else ""
             raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}{limit}, got {text!r}"
+                f"must be a whole number of at least {minimum}{limit}, got {text!r}"
             )
         return int(text)
 
@@ -57,7 +58,7 @@ def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
 
 
 def new_file(text: str) -> Path:
-    """A path that a file can be written to: its folder exists, and nothing else has its place."""
+    """A path that a file can be written to: its folder exists, and it is a regular file or new."""
     path = Path(text)
     try:
         if not text or path.is_dir():
@@ -72,14 +73,14 @@ def new_file(text: str) -> Path:
 
 
 def directory(text: str) -> Path:
-    """A folder, there or to be made."""
+    """The path of a directory, or of nothing."""
     if not text or (os.path.lexists(text) and not os.path.isdir(text)):
         raise argparse.ArgumentTypeError(f"must name a directory, got {text!r}")
     return Path(text)
 
 
 def figure_file(text: str) -> Path:
-    """A path that a figure can be written to, in a format that its suffix names."""
+    """A path that a figure can be written to, with a suffix of :data:`FIGURES`."""
     path = new_file(text)
     if path.suffix not in FIGURES:
         raise argparse.ArgumentTypeError(f"must end in {', '.join(FIGURES)}, got {text!r}")
@@ -87,13 +88,13 @@ def figure_file(text: str) -> Path:
 
 
 def new_folder(text: str) -> Path:
-    """A path that is a folder, or can become one: nothing on the way to it is a file."""
+    """The path of a folder that exists or can be created: no part of the path is a file."""
     path = Path(text)
     try:
-        there = path
-        while not there.is_dir() and not os.path.lexists(there):
-            there = there.parent
-        if not text or not there.is_dir():
+        existing = path
+        while not existing.is_dir() and not os.path.lexists(existing):
+            existing = existing.parent
+        if not text or not existing.is_dir():
             raise argparse.ArgumentTypeError(f"must name a folder, got {text!r:.200}")
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text:.200}: {error.strerror}") from None
@@ -101,7 +102,7 @@ def new_folder(text: str) -> Path:
 
 
 def device_name(text: str) -> str:
-    """auto, cpu, cuda or cuda:N; whether there is such a device is found out with torch."""
+    """auto, cpu, cuda or cuda:N; whether the device exists is checked later, with torch."""
     if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text) is None:
         raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda or cuda:N, got {text!r}")
     return text

@@ -1,4 +1,4 @@
-"""Check partials derived by hand: the tutorial's, or those in a file of yours."""
+"""``gd-torch check``: check partials derived by hand, the tutorial's or those in a file."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ Case = tuple[Any, Any, Any]
 """An objective, its derivation and the point."""
 
 DESCRIPTION = """\
-Check partials derived by hand against autograd and against differences of the objective's values,
-and say which mistake was made. Without a file, every derivation of the tutorial is checked. A file
-defines `objective`, `partials` (or `hand`) and `at`; it is executed as Python."""
+Check partials derived by hand against autograd and against finite differences of the objective, and
+name the mistake. Without a file, every derivation of the tutorial is checked. A file defines
+`objective`, `partials` (or `hand`) and `at`; it is executed as Python code."""
 
 EXAMPLES = """\
   {command}                        every derivation of the tutorial
   {command} --example mine.py      write a starter file with one mistake
-  {command} mine.py                check it: what is wrong, and why
+  {command} mine.py                check the file
   {command} mine.py --json out.json
 
-exit status: 0 every partial is ok; 1 one is not; 2 the file cannot be used"""
+exit status: 0 every partial is ok; 1 a partial is wrong or was not checked; 2 the file cannot be
+used"""
 
 EXAMPLE = '''\
-"""A 4-2-3 net and its partials by hand, with one mistake. Run scripts/check_partials.py on it."""
+"""A 4-2-3 net and its partials by hand, with one mistake. Check it with gd-torch check FILE."""
 
 import torch
 
@@ -41,19 +42,19 @@ torch.manual_seed(0)
 X = torch.randn(10, 4, dtype=torch.float64)
 Y = torch.rand(10, 3, dtype=torch.float64)
 
-# the point: one tensor per argument of the objective
+# the point of the check: one tensor for each argument of the objective
 at = (torch.randn(4, 2, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64))
 
 
 def objective(W1, W2):
-    """One number: the mean squared error."""
+    """The mean squared error, a scalar tensor."""
     H = torch.sigmoid(X @ W1)
     P = torch.sigmoid(H @ W2)
     return ((P - Y) ** 2).mean()
 
 
 def partials(W1, W2):
-    """One partial per argument, each of its argument's shape."""
+    """One partial for each argument, of the same shape."""
     H = torch.sigmoid(X @ W1)
     P = torch.sigmoid(H @ W2)
     D2 = 2 / P.numel() * (P - Y) * P * (1 - P)
@@ -66,17 +67,17 @@ def build_parser(prog: str) -> Parser:
     """The arguments of this command."""
     parser = Parser(DESCRIPTION, EXAMPLES, prog)
     add = parser.add_argument
-    add("file", nargs="?", type=Path, help="a file of yours, executed as Python")
-    add("--example", type=new_file, metavar="FILE", help="write a starter file and stop")
-    add("--json", type=new_file, metavar="FILE", help="write the report there as well")
+    add("file", nargs="?", type=Path, help="a Python file with partials; it is executed")
+    add("--example", type=new_file, metavar="FILE", help="write a starter file and exit")
+    add("--json", type=new_file, metavar="FILE", help="write the report to FILE as JSON")
     add(
         "--points",
         type=whole(1, 1000),
         default=4,
         metavar="N",
-        help="points judged, the given one first (default: 4)",
+        help="number of points to check at, the given one first (default: 4)",
     )
-    add("--seed", type=whole(0), default=0, metavar="N", help="of the points (default: 0)")
+    add("--seed", type=whole(0), default=0, metavar="N", help="seed of the points (default: 0)")
     return parser
 
 
@@ -88,11 +89,11 @@ def main(arguments: argparse.Namespace, parser: Parser) -> int:
         reason = "no file to execute" if arguments.file.exists() else "no such file"
         raise UsageError(f"{arguments.file}: {reason}")
     try:
-        cases = read(arguments.file) if arguments.file else tutorial()
-        reports = judge(cases, points=arguments.points, seed=arguments.seed)
+        cases = read_case(arguments.file) if arguments.file else tutorial_cases()
+        reports = check_cases(cases, points=arguments.points, seed=arguments.seed)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # the reader's code may raise anything
+    except BaseException as error:  # the user's code may raise anything
         raise UsageError(f"{arguments.file}: {type(error).__name__}: {error}") from None
     output.print_report("\n".join(map(str, reports)))
     if arguments.json:
@@ -101,8 +102,8 @@ def main(arguments: argparse.Namespace, parser: Parser) -> int:
     return 0 if all(report.ok for report in reports) else 1
 
 
-def judge(cases: list[Case], points: int, seed: int) -> list[PartialsReport]:
-    """One report per case."""
+def check_cases(cases: list[Case], points: int, seed: int) -> list[PartialsReport]:
+    """One report for each case."""
     import torch
 
     from gd_torch import check_partials
@@ -111,8 +112,8 @@ def judge(cases: list[Case], points: int, seed: int) -> list[PartialsReport]:
     return [check_partials(*case, points=points, seed=seed) for case in cases]
 
 
-def tutorial() -> list[Case]:
-    """Every derivation of the tutorial, at its own start."""
+def tutorial_cases() -> list[Case]:
+    """Every derivation of the tutorial, with the start of its descent as the point."""
     from gd_torch import (
         BOWL,
         CURVE,
@@ -134,8 +135,8 @@ def tutorial() -> list[Case]:
     ]
 
 
-def read(path: Path) -> list[Case]:
-    """Execute the reader's file and take what it defines."""
+def read_case(path: Path) -> list[Case]:
+    """Execute the user's file and return what it defines."""
     print(f"executing {output.printable(str(path.resolve()))}", flush=True)
     names = runpy.run_path(str(path))
     hand = names.get("partials", names.get("hand"))
@@ -148,9 +149,9 @@ def read(path: Path) -> list[Case]:
 
 
 def write_example(path: Path, parser: Parser) -> int:
-    """Write the starter file; never over one that is there."""
+    """Write the starter file unless the file exists."""
     if path.exists():
-        raise UsageError(f"{path}: exists already")
+        raise UsageError(f"{path}: exists already, choose another name")
     write_text(path, EXAMPLE)
     print(f"wrote {path}; now run: {parser.command} {path}")
     return 0

@@ -1,4 +1,4 @@
-"""The device of a command, found with torch."""
+"""Import torch for a command, and find the device of its ``--device`` argument."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find_device(name: str) -> torch.device:
     """The torch device of a ``--device`` argument.
 
     Raises:
-        UsageError: torch has no such device; the message says what it has.
+        UsageError: torch has no such device.
     """
     load_torch()
     import torch
@@ -28,7 +28,7 @@ def find_device(name: str) -> torch.device:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"argument --device: {name} asked for, but torch sees no CUDA device here")
+        raise UsageError(f"argument --device: {name} asked for, but torch sees no CUDA device")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"argument --device: {name} asked for, but torch sees {torch.cuda.device_count()} "

@@ -9,26 +9,27 @@ from pathlib import Path
 from gd_torch.cli import output
 from gd_torch.cli.argument_types import new_folder
 from gd_torch.cli.parser import Parser
+from gd_torch.text_table import format_table
 from gd_torch.torch_loading import load_torch
 from gd_torch.tutorial.catalogue import FIGURES, FORMATS, NAMES
 
 DESCRIPTION = """\
-Make every figure of the tutorial, static and interactive, from live runs. Every file is written
-completely or not at all."""
+Make every figure of the tutorial, static and interactive, from runs made by this command. Every
+file is written completely or not at all."""
 
 EXAMPLES = """\
   {command}                           every figure, into figures/
-  {command} --only 05_descent 09      two of them; the number is enough
-  {command} --format pdf --out slides all, as PDF
-  {command} --list                    their names, and what each one shows"""
+  {command} --only 05_descent 09      two figures, by name and by number
+  {command} --format pdf --out slides every figure, as PDF
+  {command} --list                    the names and captions of all figures"""
 
 
 def build_parser(prog: str) -> Parser:
     """The arguments of this command."""
     parser = Parser(DESCRIPTION, EXAMPLES, prog)
     add = parser.add_argument
-    add("--only", nargs="+", type=_name, metavar="NAME", default=NAMES, help="by name or number")
-    add("--list", action="store_true", help="name the figures and stop")
+    add("--only", nargs="+", type=_name, metavar="NAME", default=NAMES, help="names or numbers")
+    add("--list", action="store_true", help="list the figures and exit")
     add(
         "--out",
         type=new_folder,
@@ -36,7 +37,7 @@ def build_parser(prog: str) -> Parser:
         metavar="DIR",
         help="where the figures go (default: figures)",
     )
-    add("--format", choices=FORMATS, help="of the static figures (default: each one's own)")
+    add("--format", choices=FORMATS, help="of static figures (default: svg or png, see --list)")
     add("--quiet", action="store_true", help="no progress bar, no summary")
     return parser
 
@@ -44,9 +45,8 @@ def build_parser(prog: str) -> Parser:
 def main(arguments: argparse.Namespace, _parser: Parser) -> int:
     """List the figures, or make them."""
     if arguments.list:
-        for entry in FIGURES:
-            kinds = entry.suffix + (" + page" if entry.page else "")
-            print(f"{entry.name:26} {kinds:11} {entry.caption}")
+        rows = [(s.name, s.suffix + " + page" * s.page, s.caption) for s in FIGURES]
+        print("\n".join(line.rstrip() for line in format_table(rows, align="<")))
         return 0
     load_torch()
     from gd_torch.tutorial.figure_files import make_figures
@@ -64,17 +64,17 @@ def report_missing_pages(names: Sequence[str]) -> None:
     """Print one line on stderr for the pages that cannot be made without plotly."""
     from gd_torch.tutorial.figure_files import has_plotly
 
-    pages = [entry.name for entry in FIGURES if entry.page and entry.name in names]
+    pages = [spec.name for spec in FIGURES if spec.page and spec.name in names]
     if pages and not has_plotly():
         output.print_status(
             f"interactive pages left out ({', '.join(pages)}): plotly is missing, "
-            "pip install 'gd_torch[interactive]'"
+            "install it: pip install 'gd_torch[interactive]'"
         )
 
 
-def _name(given: str) -> str:
-    """A figure's name from the name itself or its number."""
+def _name(text: str) -> str:
+    """The name of a figure, from its name or its number."""
     for name in NAMES:
-        if given in (name, name[:2]):
+        if text in (name, name[:2]):
             return name
-    raise argparse.ArgumentTypeError(f"no figure {given!r}, --list names them")
+    raise argparse.ArgumentTypeError(f"no figure {text!r}, --list shows all names")

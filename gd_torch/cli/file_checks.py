@@ -1,4 +1,4 @@
-"""Checks of all files that a command names, before any work is done."""
+"""Check the files among the arguments of a command before the command starts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gd_torch.cli.parser import UsageError
 
-READ, WRITTEN = ("data", "file"), ("json", "figure", "example", "export")
-"""The arguments of all commands that name one file."""
+INPUTS, OUTPUTS = ("data", "file"), ("json", "figure", "example", "export")
+"""The arguments of all commands that are the name of a file."""
 
 
 def check_files(arguments: argparse.Namespace) -> None:
@@ -25,20 +25,20 @@ def check_files(arguments: argparse.Namespace) -> None:
     except OSError as error:
         error.filename = "the working directory"
         raise
-    given = vars(arguments)
-    named: dict[str, str] = {}
-    for name in (*READ, *WRITTEN):
-        if given.get(name) is None:
+    values = vars(arguments)
+    names: dict[str, str] = {}
+    for name in (*INPUTS, *OUTPUTS):
+        if values.get(name) is None:
             continue
-        path = os.path.realpath(given[name])
-        if path in named:
-            raise UsageError(f"{named[path]} and {name} name the same file: {given[name]}")
-        named[path] = name
-        if name in WRITTEN:
-            check_writable(given[name].parent)
-            run = os.path.realpath(given["run"]) if given.get("run") else None
+        path = os.path.realpath(values[name])
+        if path in names:
+            raise UsageError(f"{names[path]} and {name} name the same file: {values[name]}")
+        names[path] = name
+        if name in OUTPUTS:
+            check_writable(values[name].parent)
+            run = os.path.realpath(values["run"]) if values.get("run") else None
             if run in (path, os.path.dirname(path)):
-                raise UsageError(f"{name} names a file in the directory of --run: {given[name]}")
+                raise UsageError(f"{name} names a file in the directory of --run: {values[name]}")
 
 
 def check_writable(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What commands print: reports on stdout and lines on stderr, on any terminal and without one."""
+"""Print reports to stdout and messages to stderr, also if a stream is closed or its disk full."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _unprinted: list[OSError] = []
-"""Why reports could not be printed."""
+"""The errors of reports that could not be printed."""
 
 
 def print_report(text: str) -> None:
-    """Print a report; results are written to files even if it cannot be printed.
+    """Print a report; if that fails, the error is raised later, by :func:`raise_unprinted`.
 
-    A reader that has closed the pipe, as `| head` does, is no failure.
+    Results can then still be written to files. A pipe closed by its reader is not an error.
     """
     try:
         print(text, flush=True)
@@ -33,14 +33,14 @@ def raise_unprinted() -> None:
         raise _unprinted.pop()
 
 
-def one_line(message: str, most: int = 1000) -> str:
-    """The message as one printable line of at most some ``most`` characters."""
+def one_line(message: str, limit: int = 1000) -> str:
+    """The message as one printable line, cut after ``limit`` characters."""
     line = " ".join(message.split())
-    return printable(line if len(line) <= most else f"{line[:most]} ...")
+    return printable(line if len(line) <= limit else f"{line[:limit]} ...")
 
 
 def printable(text: str) -> str:
-    """The text with control characters, and what cannot be encoded, escaped."""
+    """The text with unprintable characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -64,7 +64,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Print what the library warns of in one line each, without the place in the code."""
+    """Print each warning of the library in one line, without the position in the code."""
     warn.cache_clear()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_place, **_more: warn(str(message))
@@ -73,18 +73,18 @@ def warnings_in_one_line() -> Iterator[None]:
 
 def prepare_streams() -> None:
     """Accept closed streams, characters that cannot be encoded, and a read-only home directory."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) < 3:  # no file may get a stream's number
+    while (handle := os.open(os.devnull, os.O_RDWR)) < 3:  # no file may get the number of a stream
         pass
     os.close(handle)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed from the start
+        if getattr(sys, name) is None:  # was closed when the process started
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         getattr(sys, name).reconfigure(errors="backslashreplace")
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports where its cache is
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # else it logs the path of its cache
 
 
 def drop_output() -> None:
-    """Discard what stdout did not accept, which the interpreter would write again at exit."""
+    """Discard the buffer of a failed stdout, which the interpreter would write again at exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""The argument parser of every command, and options that several commands have."""
+"""The argument parser of all commands, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gd_torch.cli import output, torchrun
 from gd_torch.cli.argument_types import device_name, new_file
 
 UNUSABLE_INPUT = 2
-"""Exit status for input that cannot be used; 1 is a failed check or a failed write."""
+"""The exit status if the input cannot be used; 1 is a failed check or a failed write."""
 
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
-"""An argument that is a number, not an option; before Python 3.12 argparse misread -1e2."""
+"""An argument that is a number, not an option; before Python 3.12 argparse rejects -1e2."""
 
 
 class UsageError(Exception):
-    """Input that cannot be used; the message is the one line that is printed."""
+    """The input cannot be used; the message is printed in one line."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,12 +26,11 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         description: what the command does.
-        examples: command lines, one a line, in which ``{command}`` stands for the command.
-        prog: how the command was called: "gd-torch train" or the path of a script.
+        examples: command lines, one per line; ``{command}`` stands for the command.
+        prog: the command as it was called: "gd-torch train" or the path of a script.
 
     Attributes:
-        command: how the command is typed in a shell.
-        argv: the arguments that were given.
+        command: the command as it is typed in a shell.
     """
 
     def __init__(self, description: str, examples: str, prog: str) -> None:
@@ -44,7 +43,6 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self._negative_number_matcher = NEGATIVE_NUMBER
-        self.argv: list[str] = []
 
     raise_errors = False
     """Whether an error raises :class:`UsageError` instead of ending the process."""
@@ -55,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(UNUSABLE_INPUT, f"{self.prog}: error: {output.one_line(message)}\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Exit; of several processes one prints the message."""
+        """Exit; of several processes only one prints the message."""
         super().exit(status, torchrun.message(message) if message else None)
 
     def print_help(self, file: Any = None) -> None:
@@ -71,13 +69,13 @@ def add_device(parser: Parser) -> None:
         type=device_name,
         default="auto",
         metavar="auto|cpu|cuda|cuda:N",
-        help="where to compute; auto takes CUDA if there is any (default: %(default)s)",
+        help="where to compute; auto is CUDA if available, else cpu (default: %(default)s)",
     )
     parser.add_argument(
         "--dtype",
         choices=("float32", "float64"),
         default="float64",
-        help="precision (default: %(default)s)",
+        help="floating-point type (default: %(default)s)",
     )
 
 

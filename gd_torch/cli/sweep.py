@@ -1,4 +1,4 @@
-"""Many seeds, or many starts, times many learning rates, all descents side by side."""
+"""``gd-torch sweep``: descents from many seeds, or starts, with many learning rates."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ if TYPE_CHECKING:
     from gd_torch.data.dataset import Table
 
 DESCRIPTION = """\
-Train the net of train.py from many seeds with many learning rates, all descents side by side, and
-show how much is luck and how much the learning rate. A single run tells nothing about either. Or
-descend the tutorial's curve from many starts.
+Train the net of the command train from many seeds with many learning rates, and show how the result
+depends on either. Or descend the tutorial's curve from many starts.
 
-Each process uses one core. With torchrun the runs are shared by as many processes as you like; the
-results are the same bits."""
+Each process uses one core. With torchrun any number of processes share the runs; the results are
+the same to the bit."""
 
 EXAMPLES = """\
   {command}
   {command} --hidden 4 --rates 0.5 1 2 4 8 --seeds 100 --steps 2000
-  {command} --no-standardise --figure luck.svg --json luck.json
+  {command} --no-standardise --figure seeds.svg --json seeds.json
   {command} --objective curve --starts -2 2 401 --figure map.png
   torchrun --nproc-per-node=8 -m gd_torch sweep --seeds 10000
-  {command} --seeds 10000 --run luck             keep finished parts
-  {command} --seeds 10000 --run luck --resume    go on after a kill"""
+  {command} --seeds 10000 --run seeds             save finished parts
+  {command} --seeds 10000 --run seeds --resume    continue after an interruption"""
 
 
 def build_parser(prog: str) -> Parser:
@@ -45,7 +44,7 @@ def build_parser(prog: str) -> Parser:
         "--objective",
         choices=("net", "curve"),
         default="net",
-        help="what is descended (default: net)",
+        help="the objective (default: net)",
     )
     add("--hidden", type=whole(1), metavar="N", help="hidden nodes (default: 2)")
     add(
@@ -60,13 +59,13 @@ def build_parser(prog: str) -> Parser:
         "--seeds",
         type=whole(1, 1_000_000),
         metavar="N",
-        help="start weights of the seeds 0 to N - 1 (default: 10)",
+        help="train from the seeds 0 to N - 1 (default: 10)",
     )
     add(
         "--starts",
         nargs=3,
         metavar=("LOW", "HIGH", "N"),
-        help="of the curve: N starts from LOW to HIGH (default: -2 2 201)",
+        help="N starts from LOW to HIGH on the curve (default: -2 2 201)",
     )
     add_descent(parser)
     train.add_data(parser)
@@ -85,36 +84,36 @@ def add_descent(parser: Parser) -> None:
         "--tolerance",
         type=not_negative,
         metavar="T",
-        help="a run has converged once its gradient norm is below T (default: 0; curve: 1e-8)",
+        help="a run has converged if its gradient norm is below T (default: 0; curve: 1e-8)",
     )
     add(
         "--part",
         type=whole(1),
         metavar="N",
-        help="runs that a process makes at a time (default: 1024; curve: 65536)",
+        help="runs that a process advances together (default: 1024; curve: 65536)",
     )
 
 
 def main(arguments: argparse.Namespace, _parser: Parser) -> int:
-    """Load, train all, show, save."""
+    """Load the data, make all runs, print the table and write the files."""
     sweep_run.complete(arguments)
     if arguments.objective == "curve":
         sweep_curve.check(arguments)
         device = find_device(arguments.device)
-        work = sweep_curve.show
+        run_sweep = sweep_curve.run_sweep
     else:
         table, data_sha256 = train.load(arguments)
         device = table.X.device
-        work = functools.partial(show, table, data_sha256)
+        run_sweep = functools.partial(train_nets, table, data_sha256)
     import torch
 
-    torch.set_num_threads(1)  # where threads cut a tensor, last bits change; processes share runs
+    torch.set_num_threads(1)  # the number of threads would change the last bits of sums
     with torchrun.joined_processes(arguments, device):
-        return work(arguments)
+        return run_sweep(arguments)
 
 
-def show(table: Table, data_sha256: str, arguments: argparse.Namespace) -> int:
-    """Train all nets; on the first process table, JSON and heat map."""
+def train_nets(table: Table, data_sha256: str, arguments: argparse.Namespace) -> int:
+    """Train all nets; the first process prints the table and writes the files."""
     X, Y = table.X, table.Y
     rates, seeds = arguments.rates, arguments.seeds
     runs = descents(X, Y, arguments, data_sha256)
@@ -124,26 +123,27 @@ def show(table: Table, data_sha256: str, arguments: argparse.Namespace) -> int:
     correct = accuracies(X, Y, runs).reshape(len(rates), seeds)
     diverged = runs.diverged.reshape(len(rates), seeds)
     rows = [
-        row(rate, *parts) for rate, *parts in zip(rates, losses, correct, diverged, strict=True)
+        summarise(rate, *results)
+        for rate, *results in zip(rates, losses, correct, diverged, strict=True)
     ]
     output.print_report(report(rows, seeds))
     if arguments.json:
-        shown = {name: getattr(arguments, name) for name in ("hidden", "steps", "standardise")}
-        cells = {"mse": losses.tolist(), "accuracy": correct.tolist()}
-        write_json(arguments.json, {**shown, "seeds": seeds, "rates": rows, **cells})
+        settings = {name: getattr(arguments, name) for name in ("hidden", "steps", "standardise")}
+        results = {"mse": losses.tolist(), "accuracy": correct.tolist()}
+        write_json(arguments.json, {**settings, "seeds": seeds, "rates": rows, **results})
     if arguments.figure:
         from gd_torch.plots import learning_rate_by_seed, save
 
         title = f"{seeds} seeds, {len(rates)} learning rates, {arguments.steps} steps"
-        picture = learning_rate_by_seed(rates, range(seeds), losses.cpu(), title=title)
-        save(picture, arguments.figure)
+        figure = learning_rate_by_seed(rates, range(seeds), losses.cpu(), title=title)
+        save(figure, arguments.figure)
     return 0
 
 
 def descents(
     X: Tensor, Y: Tensor, arguments: argparse.Namespace, data_sha256: str
 ) -> Descents | None:
-    """Every rate with every seed, rate after rate."""
+    """The runs of all seeds with the first rate, then with the second rate, and so on."""
     import torch
 
     from gd_torch import init_weights, network_mse
@@ -153,8 +153,8 @@ def descents(
         init_weights(widths, seed=seed, dtype=X.dtype, device=X.device)
         for seed in range(arguments.seeds)
     ]
-    many = len(arguments.rates)
-    starts = tuple(torch.stack(W).repeat(many, 1, 1) for W in zip(*drawn, strict=True))
+    repeats = len(arguments.rates)
+    starts = tuple(torch.stack(W).repeat(repeats, 1, 1) for W in zip(*drawn, strict=True))
     rates = torch.tensor(arguments.rates, dtype=torch.float64).repeat_interleave(arguments.seeds)
     return sweep_run.all_parts(network_mse(X, Y), starts, rates, arguments, data_sha256)
 
@@ -171,8 +171,8 @@ def accuracies(X: Tensor, Y: Tensor, runs: Descents) -> Tensor:
     )
 
 
-def row(rate: float, losses: Tensor, correct: Tensor, diverged: Tensor) -> dict[str, Any]:
-    """One learning rate over all seeds."""
+def summarise(rate: float, losses: Tensor, correct: Tensor, diverged: Tensor) -> dict[str, Any]:
+    """The results of one learning rate over all seeds."""
     lowest, low, median, high, highest = losses.double().quantile(
         losses.new_tensor((0, 0.25, 0.5, 0.75, 1)).double()
     )

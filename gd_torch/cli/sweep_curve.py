@@ -1,4 +1,4 @@
-"""The sweep of the curve: from many starts with many learning rates."""
+"""The sweep of the curve: descents from many starts with many learning rates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-WIDEST = 1e100
-"""Ratio of the learning rates of a map: matplotlib's logarithmic axis ends at some 1e300."""
+MAXIMUM_RATIO = 1e100
+"""The largest ratio of learning rates in a figure; matplotlib's log axes end at about 1e300."""
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """DirectionScan ``--starts`` into numbers; refuse what makes no map."""
+    """Convert ``--starts`` to numbers, and check that a figure can be drawn.
+
+    Raises:
+        UsageError: ``--starts`` is not a range, or ``--figure`` needs other settings.
+    """
     try:
         low, high = (number(text) for text in arguments.starts[:2])
         count = whole(1, 1_000_000)(arguments.starts[2])
@@ -33,51 +37,48 @@ def check(arguments: argparse.Namespace) -> None:
     arguments.starts = (low, high, count)
     rising = all(a < b for a, b in zip(arguments.rates, arguments.rates[1:], strict=False))
     if arguments.figure and not (rising and len(arguments.rates) > 1 and count > 1):
-        raise UsageError("argument --figure: needs two starts and two rates that rise")
-    if arguments.figure and arguments.rates[-1] / arguments.rates[0] > WIDEST:
-        raise UsageError(f"argument --figure: needs rates within a factor of {WIDEST:g}")
+        raise UsageError("argument --figure: needs two starts and two --rates in rising order")
+    if arguments.figure and arguments.rates[-1] / arguments.rates[0] > MAXIMUM_RATIO:
+        raise UsageError(f"argument --figure: needs rates within a factor of {MAXIMUM_RATIO:g}")
     if arguments.figure and arguments.steps < 2:
         raise UsageError("argument --figure: needs --steps of at least 2")
 
 
-def show(arguments: argparse.Namespace) -> int:
-    """Descend from every start with every rate; on the first process table, JSON and map."""
+def run_sweep(arguments: argparse.Namespace) -> int:
+    """Make all runs; the first process prints the table and writes the files."""
     import torch
 
     from gd_torch import curve
     from gd_torch.tutorial.outcomes import classify_runs
 
-    where = {
-        "dtype": getattr(torch, arguments.dtype),
-        "device": find_device(arguments.device),
-    }
-    starts = torch.linspace(*arguments.starts, **where)
+    dtype = getattr(torch, arguments.dtype)
+    starts = torch.linspace(*arguments.starts, dtype=dtype, device=find_device(arguments.device))
     rates = torch.tensor(arguments.rates, dtype=torch.float64)
-    each = rates.repeat_interleave(len(starts))
-    start = starts.repeat(len(rates))
-    runs = all_parts(curve, (start,), each, arguments)
+    run_rates = rates.repeat_interleave(len(starts))
+    run_starts = starts.repeat(len(rates))
+    runs = all_parts(curve, (run_starts,), run_rates, arguments)
     if runs is None:
         return 0
-    outcomes = classify_runs(runs, each.to(start))
+    outcomes = classify_runs(runs, run_rates.to(run_starts))
     shape = len(rates), len(starts)
     outcomes, steps = outcomes.reshape(shape).cpu(), runs.steps.reshape(shape).cpu()
-    rows = [row(*parts) for parts in zip(arguments.rates, outcomes, steps, strict=True)]
+    rows = [summarise(*results) for results in zip(arguments.rates, outcomes, steps, strict=True)]
     output.print_report(report(rows, arguments))
     if arguments.json:
-        cells = {"weights": runs.weights[0].reshape(shape).tolist(), "steps": steps.tolist()}
-        cells["outcomes"] = outcomes.tolist()
+        results = {"weights": runs.weights[0].reshape(shape).tolist(), "steps": steps.tolist()}
+        results["outcomes"] = outcomes.tolist()
         settings = {"starts": list(arguments.starts), "most_steps": arguments.steps}
-        write_json(arguments.json, {**settings, "rates": rows, **cells})
+        write_json(arguments.json, {**settings, "rates": rows, **results})
     if arguments.figure:
         from gd_torch.plots import learning_rate_map, save
 
-        shown = starts.cpu().double(), rates, outcomes, steps
-        save(learning_rate_map(*shown, arguments.steps), arguments.figure)
+        figure = learning_rate_map(starts.cpu().double(), rates, outcomes, steps, arguments.steps)
+        save(figure, arguments.figure)
     return 0
 
 
-def row(rate: float, outcomes: Tensor, steps: Tensor) -> dict[str, Any]:
-    """One learning rate over all starts."""
+def summarise(rate: float, outcomes: Tensor, steps: Tensor) -> dict[str, Any]:
+    """The results of one learning rate over all starts."""
     from gd_torch.plots import Outcome
 
     converged, diverged = (outcomes == o for o in (Outcome.CONVERGES, Outcome.DIVERGES))

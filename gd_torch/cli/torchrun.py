@@ -1,6 +1,6 @@
-"""Processes started by torchrun: how a script joins them, and why only the first one speaks.
+"""Commands in several processes started by torchrun: only the first process prints and writes.
 
-Without torchrun nothing here does anything. Nothing here imports torch at the top.
+Without torchrun these functions have no effect. The module does not import torch at the top.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-GRACE = 10.0
-"""Seconds in which the first process can tell an error that all have, before another tells it."""
+ERROR_DELAY_SECONDS = 10.0
+"""How long other processes wait before they report an error, so that the first one reports it."""
 
 
 def rank() -> int:
-    """The number of this process among those that torchrun started; 0 without torchrun."""
+    """The rank of this process among those that torchrun started; 0 without torchrun."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
@@ -33,20 +33,21 @@ def launched() -> bool:
 
 
 def message(text: str) -> str:
-    """What this process is to say before it ends with an error.
+    """The text that this process prints before it exits with an error.
 
-    An error that all processes have is told by the first one, whose end makes torchrun end the
-    others while they wait here. One that is still there had an error of its own, and tells it.
+    An error of all processes is printed by the first one only: when it exits, torchrun ends the
+    others while they wait here. A process that is still running after the wait has an error of its
+    own, and prints it.
     """
     if rank():
-        time.sleep(GRACE)
+        time.sleep(ERROR_DELAY_SECONDS)
         return f"[process {rank()}] {text}"
     return text
 
 
 @contextmanager
 def joined_processes(arguments: argparse.Namespace, device: torch.device) -> Iterator[None]:
-    """Join the other processes; all but the first print, show and write nothing."""
+    """Join the other processes; all but the first one print nothing and write no files."""
     if not launched():
         yield
         return

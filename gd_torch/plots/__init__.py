@@ -1,6 +1,7 @@
-"""Figures: functions that take computed results and return a matplotlib Figure.
+"""Figures and interactive pages of computed results.
 
-They run no descent of their own, open no window and change no global setting; :func:`save` writes.
+The functions take results and return a matplotlib Figure, or a page as HTML. They run no descents,
+open no windows and change no global settings. :func:`save` and :func:`write` write files.
 """
 
 from gd_torch.plots.gallery_page import GalleryItem, gallery

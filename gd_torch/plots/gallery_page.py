@@ -1,4 +1,4 @@
-"""The gallery: one page with every figure, its caption, and the command that makes it again."""
+"""The gallery: a page with every figure, its caption, and the command that makes it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ class GalleryItem(NamedTuple):
     """One figure of the gallery; paths are relative to the gallery's own folder.
 
     Attributes:
-        image: the picture's path. page: the interactive page's path, if there is one.
-        caption, alt: what the reader learns, and the picture in words. command: how it is made.
+        image: the path of the image. page: the path of its interactive page, if there is one.
+        caption: text below the figure. alt: text that describes the image to those who cannot
+            see it. command: the command that makes the figure.
     """
 
     image: str
@@ -26,7 +27,7 @@ class GalleryItem(NamedTuple):
 
 
 def gallery(items: Sequence[GalleryItem]) -> str:
-    """The gallery as HTML, without any script; the pictures are files beside it."""
+    """The gallery as HTML without scripts; the images are files in the same folder."""
     figures = "\n".join(_figure(item) for item in items)
     return Template(asset("gallery.html")).substitute(style=asset("page.css"), figures=figures)
 

@@ -1,4 +1,4 @@
-"""Brute force: what finer grids find, and what a grid costs with many weights."""
+"""Figures of grid searches: the lowest point of finer grids, and the cost of many weights."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def brute_force_grids(
     *,
     title: str = "A finer grid ends lower, yet still beside the minimum",
 ) -> Figure:
-    """Figure 01: grids of more and more decimals, and what a grid costs with many weights.
+    """Grids of one weight near the minimum, and the cost of a grid against the weights.
 
     Args:
         objective: a function of one weight.
-        searches: per number of decimals the whole grid, from ``brute_force(..., keep="all")``.
-        minimiser: the exact minimum.
-        evaluations: per number of weights the points of a grid with 100 values for each.
-        title: the finding.
+        searches: number of decimals -> the whole grid, from ``brute_force(..., keep="all")``.
+        minimiser: the weight at the exact minimum.
+        evaluations: number of weights -> points of a grid with 100 values for each weight.
+        title: of the figure.
     """
     figure = style.new_figure(10.5, 6.6)
     rows = figure.add_gridspec(2, len(searches))
@@ -48,7 +48,7 @@ def brute_force_grids(
 def _zoomed_grid(
     axes: Axes, objective: Objective, decimals: int, search: GridResult, minimiser: float
 ) -> None:
-    """The points of one grid that lie near the minimum, and the lowest of them."""
+    """Draw the points of one grid near the minimum, and mark the lowest one."""
     (symbol,) = style.symbols(objective)
     reach = 3.8 * 10.0**-decimals
     limits = minimiser - reach, minimiser + reach
@@ -83,7 +83,7 @@ def _zoomed_grid(
 
 
 def _cost_line(axes: Axes, evaluations: Mapping[int, int]) -> None:
-    """Evaluations against weights: a straight line on a log scale."""
+    """Draw the number of evaluations against the number of weights, on a log scale."""
     counts = [float(count) for count in evaluations.values()]
     axes.semilogy(list(evaluations), counts, "-o", color=style.BLUE, lw=2, ms=7)
     for weights, count in evaluations.items():

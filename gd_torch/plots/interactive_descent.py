@@ -1,4 +1,4 @@
-"""Page 05: a descent of one weight to be walked by hand, at any of many learning rates."""
+"""An interactive page: the steps of a descent of one weight, for many learning rates."""
 
 from __future__ import annotations
 
@@ -41,15 +41,16 @@ def descent_page(
     summary: str,
     alt: str,
 ) -> str:
-    """Page 05: a descent of one weight, with sliders for the step and the learning rate.
+    """A page (HTML) of descents of one weight, with sliders for the step and the learning rate.
 
     Args:
         objective: a function of one weight.
-        runs: per learning rate a run that recorded every step; the first 200 steps can be shown.
+        runs: learning rate -> a run that recorded every step; its first 200 steps can be shown.
         limits: the weights shown.
-        minimiser: where to put the cross.
+        minimiser: the weight at the minimum, marked with a cross.
         shown: the learning rate shown first, one of ``runs``.
-        title, summary, alt: the finding, what to do, and the picture in words.
+        title: of the page. summary: what it shows. alt: the plot in words.
+
 
     Raises:
         ImportError: plotly is not installed.
@@ -65,14 +66,14 @@ def descent_page(
         data={
             "data": data, "layout": _layout(data[0]["y"], limits, symbol),
             "runs": found, "limits": limits,
-            "moving": [place for place, trace in enumerate(data) if not trace["x"]],
+            "moving": [index for index, trace in enumerate(data) if not trace["x"]],
             "axes": ["xaxis", "yaxis", "xaxis2", "yaxis2"],
         },
     )  # fmt: skip
 
 
 def _shown_run(objective: Objective, rate: float, run: Descent) -> dict[str, Any]:
-    """The first points of a run with their slopes, and how the whole of it ended."""
+    """The first points of a run with their slopes, and how the run ended."""
     slope = partials(objective)
     path = [(w, y, float(slope(w)[0])) for w, y in points(objective, run)[: SHOWN_STEPS + 1]]
     path = [at for at in path if all(map(math.isfinite, at))]  # the last one of a diverged run
@@ -85,7 +86,7 @@ def _shown_run(objective: Objective, rate: float, run: Descent) -> dict[str, Any
 
 
 def _traces(objective: Objective, limits: Range, minimiser: float, symbol: str) -> list[Trace]:
-    """The curve with its minimum, and empty traces for what moves."""
+    """The curve with its minimum, and empty traces that the script fills."""
     w, y = line(objective, limits, 241)
     lowest = float(objective(w.new_tensor(minimiser)))
     grey, red = {"color": style.GREY}, {"color": style.VERMILION}
@@ -109,7 +110,7 @@ def _traces(objective: Objective, limits: Range, minimiser: float, symbol: str) 
 
 
 def _layout(y: list[float], limits: Range, symbol: str) -> dict[str, Any]:
-    """The curve on the left, the step lengths on a log scale on the right."""
+    """The layout: the curve on the left, the step lengths on a log scale on the right."""
     low, high = min(y), max(y)
     axes: dict[str, dict[str, Any]] = {
         "xaxis": {"domain": [0, 0.56], "range": limits, "title": {"text": f"weight {symbol}"}},

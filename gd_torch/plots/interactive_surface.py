@@ -1,4 +1,4 @@
-"""Pages 08 and 09: the surface to be rotated, its paths to be switched on and off."""
+"""An interactive page: a surface that can be rotated, with paths that can be hidden and shown."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from gd_torch.typing import Objective
 Trace = dict[str, Any]
 
 KEYS = (
-    "Drag or use the arrow keys to rotate, + and − to zoom, 0 to go back. "
-    "The buttons and the legend switch each path off and on."
+    "Drag or use the arrow keys to rotate, + and − to zoom, 0 to reset the view. "
+    "The buttons and the legend hide and show each path."
 )
 PALE = [[0, "#AFC3D6"], [1, "#EDF2F6"]]
 EYE = {"x": 0.7, "y": -0.9, "z": 1.25}
 EYE_OUTSIDE = {"x": -1.35, "y": 0.75, "z": 0.75}
 CENTER = {"x": 0, "y": 0, "z": -0.14}
-LOWERED = 0.012
-"""Paths lie inside a bowl and tangents outside: the surface is drawn this share of its height
-lower or higher, so that its facets hide neither."""
+OFFSET = 0.012
+"""The surface is drawn lower, or for tangents higher, by this share of its height: its facets would
+hide paths, which lie above a bowl, and tangents, which lie below it."""
 
 
 def surface_page(
@@ -43,28 +43,29 @@ def surface_page(
     summary: str,
     alt: str,
 ) -> str:
-    """Pages 08 and 09: what :func:`~gd_torch.plots.surface` draws, to be rotated.
+    """A page (HTML) with what :func:`~gd_torch.plots.surface` draws, which can be rotated.
 
     Args:
         objective, grid, runs, minimum, tangents_at: as for ``surface``.
-        title, summary, alt: the finding, what to do, and the picture in words.
+        title: of the page. summary: what it shows. alt: the plot in words.
+
 
     Raises:
         ImportError: plotly is not installed.
     """
-    switched = _paths(runs) if runs else []
+    paths = _paths(runs) if runs else []
     if tangents_at:
-        switched += _tangents(objective, tangents_at)
+        paths += _tangents(objective, tangents_at)
     first = tangents_at or tuple(float(w[0]) for w in next(iter(runs.values())).path)
     marks = [
         _mark(objective, first, "start", "circle-open"),
         _mark(objective, minimum, "minimum", "x"),
     ]
-    data = [*_surface(grid, -LOWERED if tangents_at else LOWERED), *marks, *switched]
+    data = [*_surface(grid, -OFFSET if tangents_at else OFFSET), *marks, *paths]
     names = style.symbols(objective)
     return build_page(
         title=title, summary=summary, alt=alt, keys=KEYS,
-        controls=_controls(data), table=_ends(names, switched), script="surface_page.js",
+        controls=_controls(data), table=_ends(names, paths), script="surface_page.js",
         data={
             "data": data,
             "layout": _scene_layout(names, marks, EYE_OUTSIDE if tangents_at else EYE),
@@ -74,27 +75,27 @@ def surface_page(
 
 
 def _controls(data: list[Trace]) -> str:
-    """A button per path, and one to go back."""
-    shown = [(place, trace) for place, trace in enumerate(data) if trace.get("showlegend", True)]
+    """A button for each path, and one that resets the view."""
+    shown = [(index, trace) for index, trace in enumerate(data) if trace.get("showlegend", True)]
     return (
         '<div class="controls" role="group" aria-label="Paths">'
-        + "".join(_button(place, trace) for place, trace in shown)
+        + "".join(_button(index, trace) for index, trace in shown)
         + '<button type="button" id="reset">Reset view</button></div>'
     )
 
 
-def _ends(names: tuple[str, ...], switched: list[Trace]) -> str:
-    """The first and the last point of every path, as a table."""
+def _ends(names: tuple[str, ...], paths: list[Trace]) -> str:
+    """A table of the first and the last point of every path."""
     head = ["path", *(f"{end} {name}" for end in ("first", "last") for name in (*names, "y"))]
     rows = [
         [trace["name"], *(style.number(trace[axis][end], 6) for end in (0, -1) for axis in "xyz")]
-        for trace in switched
+        for trace in paths
     ]
     return html_table(head, rows)
 
 
 def _surface(grid: Grid, share: float) -> list[Trace]:
-    """The pale surface, lower by a share of its height, and every fourth ring as a thin line."""
+    """The surface, lower by a share of its height, and every fourth ring as a thin line."""
     lower = share * float(grid.y.max() - grid.y.min())
     x, y, z = (part.tolist() for part in (grid.w1, grid.w2, grid.y - lower))
     flat = {"showscale": False, "hoverinfo": "skip", "showlegend": False}
@@ -118,9 +119,9 @@ def _surface(grid: Grid, share: float) -> list[Trace]:
 
 
 def _paths(runs: Mapping[str, Descent]) -> list[Trace]:
-    """One trace per path, in the house's colours, dashes and markers; the joint step wide.
+    """One trace for each path, in the style of the figures.
 
-    At equal depth the first trace is seen, so the thin paths come before the wide one.
+    At equal depth the first trace is drawn in front, so thin paths come before wide ones.
     """
     return [
         _line(
@@ -135,18 +136,19 @@ def _paths(runs: Mapping[str, Descent]) -> list[Trace]:
 
 
 def _line(name: str, path: Tensor, look: style.PathStyle, width: float, size: float) -> Trace:
-    """A path of shape (3, n) with a marker at each of its points, cut into the style's dashes.
+    """A path of shape (3, n) with a marker at each point and the dashes of the style.
 
-    Plotly's own dashes are hardly visible in three dimensions.
+    The dashes are separate pieces of the path: plotly's dashes are hardly visible in three
+    dimensions.
     """
     cuts = {"-": 0, "--": 8, ":": 15}[look.dash]  # every other piece of a segment is left out
     shown: list[list[float | None]] = [[], [], []]
     sizes: list[float] = []
     for tail, head in zip(path.T[:-1], path.T[1:], strict=True):
         share = torch.linspace(0, 1, 2 * cuts + 2)[:, None].to(path.dtype)
-        for place, at in enumerate((tail + share * (head - tail)).tolist()):
-            ends = place in (0, 2 * cuts + 1)
-            gap = [None] if place % 2 and not ends else []
+        for index, at in enumerate((tail + share * (head - tail)).tolist()):
+            ends = index in (0, 2 * cuts + 1)
+            gap = [None] if index % 2 and not ends else []
             for axis, value in zip(shown, at, strict=True):
                 axis += [value, *gap]
             sizes += [size if ends else 0.0, *(0.0 for _ in gap)]
@@ -165,7 +167,7 @@ def _line(name: str, path: Tensor, look: style.PathStyle, width: float, size: fl
 
 
 def _tangents(objective: Objective, at: tuple[float, float]) -> list[Trace]:
-    """The tangent along each weight, named with its slope."""
+    """The tangent along each weight, labelled with its slope."""
     slopes = value_and_partials(objective)(*at)[1]
     looks = (style.PATHS["w₁ only"], style.PATHS["w₂ only"])
     return [
@@ -177,20 +179,20 @@ def _tangents(objective: Objective, at: tuple[float, float]) -> list[Trace]:
 
 
 def _mark(objective: Objective, at: tuple[float, ...], name: str, symbol: str) -> Trace:
-    """A named point on the surface."""
+    """A labelled point on the surface."""
     y = float(objective(*torch.tensor(at, dtype=torch.float64)))
-    place = ", ".join(style.number(w) for w in at)
+    weights = ", ".join(style.number(w) for w in at)
     return {
         "type": "scatter3d", "x": [at[0]], "y": [at[1]], "z": [y], "mode": "markers",
         "marker": {"color": style.INK, "symbol": symbol, "size": 6, "line": {"width": 3}},
-        "name": f"{name} ({place})", "showlegend": False, "hoverinfo": "name",
+        "name": f"{name} ({weights})", "showlegend": False, "hoverinfo": "name",
     }  # fmt: skip
 
 
 def _scene_layout(
     names: tuple[str, ...], marks: list[Trace], eye: dict[str, float]
 ) -> dict[str, Any]:
-    """Axes named with symbols and words, the legend below the scene."""
+    """The layout: labelled axes, the camera, labels of the marks, the legend below the surface."""
     axis = {"showbackground": False, "zeroline": False}
     labels = [*(f"weight {name}" for name in names), "value y"]
     scene: dict[str, Any] = {
@@ -216,13 +218,13 @@ def _scene_layout(
     }
 
 
-def _button(place: int, trace: Trace) -> str:
-    """A real button that says whether its path is shown."""
+def _button(index: int, trace: Trace) -> str:
+    """A button that hides and shows a path and states whether it is shown."""
     color = trace["line"]["color"]
     dash = next(look.dash for look in style.PATHS.values() if look.color == color)
     border = {"-": "solid", "--": "dashed", ":": "dotted"}[dash]
     swatch = f'<span class="swatch" style="border-top-style:{border};border-color:{color}"></span>'
     return (
-        f'<button type="button" aria-pressed="true" data-trace="{place}">'
+        f'<button type="button" aria-pressed="true" data-trace="{index}">'
         f"{swatch}{html.escape(trace['name'])}</button>"
     )

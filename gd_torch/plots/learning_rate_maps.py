@@ -1,4 +1,4 @@
-"""Heat maps: where a learning rate converges, and how much the seed decides."""
+"""Heat maps of many runs: by start and learning rate, and by seed and learning rate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -38,34 +39,29 @@ def learning_rate_map(
     rates: Tensor,
     outcomes: Tensor,
     steps: Tensor,
-    most: int,
+    limit: int,
     *,
     symbol: str = "w",
     mark: tuple[float, float] | None = None,
     title: str = "Which learning rates converge depends on the start",
 ) -> Figure:
-    """Figure 07: the outcome of every start and learning rate.
+    """The outcome of a run for every start and learning rate.
 
     Args:
         starts: shape (s,), evenly spaced. rates: shape (r,), evenly spaced on a log scale.
-        outcomes: :class:`Outcome` per run, shape (r, s).
-        steps: how many steps each run made, shape (r, s). most: the most that it could make.
-        symbol: the weight's name. mark: a (start, rate) to mark.
-        title: the finding.
+        outcomes: the :class:`Outcome` of each run, shape (r, s).
+        steps: the number of steps of each run, shape (r, s). limit: the maximum number of steps.
+        symbol: the name of the weight. mark: a (start, rate) that is marked.
+        title: of the figure.
     """
     figure = style.new_figure(9.5, 6.2)
     axes = figure.add_subplot()
     x, y = starts.numpy(), rates.numpy()
-    for outcome, color in COLORS.items():
-        shown = torch.where(outcomes == outcome, 1.0, torch.nan).numpy()
-        axes.pcolormesh(x, y, shown, cmap=ListedColormap([color]), rasterized=True)
-    bouncing = (outcomes == Outcome.BOUNCES).double().numpy()
-    if bouncing.any():
-        axes.contourf(x, y, bouncing, levels=[0.5, 1.5], colors="none", hatches=["////"])
+    _draw_outcomes(axes, starts, rates, outcomes)
     counts = torch.where(outcomes == Outcome.CONVERGES, steps.double(), torch.nan).numpy()
-    drawn = axes.pcolormesh(x, y, counts, cmap=style.MAP, norm=LogNorm(1, most), rasterized=True)
+    drawn = axes.pcolormesh(x, y, counts, cmap=style.MAP, norm=LogNorm(1, limit), rasterized=True)
     figure.colorbar(drawn, label="steps until it converges", ticks=[1, 10, 100, 1000], format="%d")
-    figure.legend(handles=_outcome_patches(outcomes, most), loc="outside lower left", ncols=4)
+    figure.legend(handles=_outcome_patches(outcomes, limit), loc="outside lower left", ncols=4)
     if mark:
         style.mark_start(axes, *mark)
         style.note(axes, f"{symbol} = {mark[0]:g}, α = {mark[1]:g}", mark, (-12, 0))
@@ -75,10 +71,21 @@ def learning_rate_map(
     return figure
 
 
-def _outcome_patches(outcomes: Tensor, most: int) -> list[Patch]:
-    """The legend: every outcome with its share of the runs."""
+def _draw_outcomes(axes: Axes, starts: Tensor, rates: Tensor, outcomes: Tensor) -> None:
+    """Draw the runs that did not converge, one colour for each outcome; hatch bouncing ones."""
+    x, y = starts.numpy(), rates.numpy()
+    for outcome, color in COLORS.items():
+        shown = torch.where(outcomes == outcome, 1.0, torch.nan).numpy()
+        axes.pcolormesh(x, y, shown, cmap=ListedColormap([color]), rasterized=True)
+    bouncing = (outcomes == Outcome.BOUNCES).double().numpy()
+    if bouncing.any():
+        axes.contourf(x, y, bouncing, levels=[0.5, 1.5], colors="none", hatches=["////"])
+
+
+def _outcome_patches(outcomes: Tensor, limit: int) -> list[Patch]:
+    """The entries of the legend: every outcome with its share of the runs."""
     shares = {o: 100 * float((outcomes == o).double().mean()) for o in Outcome}
-    within = {Outcome.CONVERGES: f" within {most} steps"}
+    within = {Outcome.CONVERGES: f" within {limit} steps"}
     return [
         Patch(
             facecolor=COLORS.get(outcome, "#C7B667"),
@@ -97,14 +104,14 @@ def learning_rate_by_seed(
     seeds: Sequence[int],
     losses: Tensor,
     *,
-    title: str = "Luck against learning rate",
+    title: str = "Final loss by seed and learning rate",
 ) -> Figure:
-    """Figure 14: the final MSE of every seed at every learning rate, numbers in the cells.
+    """The final MSE of every seed at every learning rate, with the number in each cell.
 
     Args:
         rates: r learning rates. seeds: s seeds.
         losses: the final MSE, shape (r, s).
-        title: the finding.
+        title: of the figure.
     """
     figure = style.new_figure(10, 5)
     axes = figure.add_subplot()

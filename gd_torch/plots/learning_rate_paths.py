@@ -1,4 +1,4 @@
-"""Learning rates: too big a one on scales that still show the start, and several side by side."""
+"""Figures of runs with different learning rates on an objective of one weight."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def overshoot(
     *,
     title: str = "Too big a learning rate: every step overshoots, further each time",
 ) -> Figure:
-    """Figure 03: a run that diverges, on scales that still show its start.
+    """A run that diverges, on logarithmic scales, so that its start remains visible.
 
     Args:
         objective: a function of one weight.
         run: a diverged run that recorded every step, three points at least.
-        title: the finding.
+        title: of the figure.
     """
     figure = style.new_figure(10.5, 5.2)
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
@@ -58,7 +58,7 @@ def overshoot(
 
 
 def _wide_limits(axes: Axes, path: Tensor) -> None:
-    """Symlog limits with room for a note beyond both ends, and a few ticks each way."""
+    """Set symlog limits with room for notes beyond both ends, and a few ticks."""
     size = math.log10(float(path.abs().max()) + 10)
     up, down = (math.log10(max(1.0, float(end))) for end in (path.max(), -path.min()))
     unit = 10 if size > 45 else 1
@@ -69,12 +69,12 @@ def _wide_limits(axes: Axes, path: Tensor) -> None:
 
 
 def _symlog_curve(axes: Axes, objective: Objective, path: Sequence[Point], symbol: str) -> None:
-    """The curve and the first points of the path, both axes linear near zero and log beyond."""
+    """Draw the curve and the first points of the path on axes that are logarithmic beyond 1."""
     reach = 20 * max(abs(w) for w, _ in path)
     even = torch.linspace(-1, 1, 1201, dtype=torch.float64)
-    bent = even.sign() * ((1 + reach) ** even.abs() - 1)  # about even on the symlog axis
-    y = brute_force(objective, bent, keep="all").value
-    axes.plot(bent, y, color=style.GREY, lw=2, label=f"y({symbol})")
+    weights = even.sign() * ((1 + reach) ** even.abs() - 1)  # about even on the symlog axis
+    y = brute_force(objective, weights, keep="all").value
+    axes.plot(weights, y, color=style.GREY, lw=2, label=f"y({symbol})")
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("symlog", linthresh=1)
     for tail, head in pairwise(path):
@@ -102,14 +102,14 @@ def learning_rates(
     *,
     title: str = "Too small crawls, too big diverges",
 ) -> Figure:
-    """Figure 06: runs of several learning rates from one start, on shared axes.
+    """Runs with several learning rates from one start, on shared axes.
 
     Args:
         objective: a function of one weight.
-        runs: per learning rate a run that recorded every step.
+        runs: learning rate -> a run that recorded every step.
         limits: the weights shown in the upper row.
-        minimiser: the exact minimum; the lower row shows the distance to it.
-        title: the finding.
+        minimiser: the weight at the exact minimum; the lower row shows the distance to it.
+        title: of the figure.
     """
     figure = style.new_figure(11, 6.4)
     rows = figure.subplots(2, len(runs), sharex="row", sharey="row", squeeze=False)
@@ -131,30 +131,30 @@ def learning_rates(
 def _rate_on_curve(
     axes: Axes, objective: Objective, run: Descent, limits: Range, minimiser: float
 ) -> None:
-    """The path on the curve; where it leaves the picture, an arrow and the place it went to."""
+    """Draw the path on the curve; if it leaves the limits, an arrow and the first point outside."""
     (symbol,) = style.symbols(objective)
     draw_curve(axes, objective, limits)
     path = points(objective, run)
     inside = [at for at in path if limits[0] <= at[0] <= limits[1]]
     if path[0] not in inside[:1]:
-        raise ValueError(f"`limits` must hold the start {path[0][0]:g}, got {limits}")
-    seen = _apart(inside, (limits[1] - limits[0]) / 150)
-    axes.plot(*zip(*seen, strict=True), "-o", color=style.VERMILION, ms=4, lw=1, label="descent")
+        raise ValueError(f"`limits` must include the start {path[0][0]:g}, got {limits}")
+    drawn = _thin_out(inside, (limits[1] - limits[0]) / 150)
+    axes.plot(*zip(*drawn, strict=True), "-o", color=style.VERMILION, ms=4, lw=1, label="descent")
     style.mark_start(axes, *path[0])
     draw_minimum(axes, objective, run, minimiser)
-    gone = next((k for k, (w, _) in enumerate(path) if not limits[0] <= w <= limits[1]), None)
-    if gone is None:
+    outside = next((k for k, (w, _) in enumerate(path) if not limits[0] <= w <= limits[1]), None)
+    if outside is None:
         return
     low, high = axes.get_ylim()
-    side = limits[0] if path[gone][0] < limits[0] else limits[1]
+    side = limits[0] if path[outside][0] < limits[0] else limits[1]
     level = low + 0.45 * (high - low)
-    style.arrow(axes, path[gone - 1], (side, level), style.VERMILION)
-    text = f"out of the picture:\n{symbol} = {style.number(path[gone][0])} after step {gone}"
+    style.arrow(axes, path[outside - 1], (side, level), style.VERMILION)
+    text = f"out of the picture:\n{symbol} = {style.number(path[outside][0])} after step {outside}"
     style.note(axes, text, (limits[0], level), (3, 24))
 
 
 def _distance(axes: Axes, run: Descent, minimiser: float) -> None:
-    """The distance to the minimum against the step, both on log scales."""
+    """Draw the distance to the minimum against the step, both on log scales."""
     shown = torch.logspace(0, math.log10(len(run.losses)), 200).round().long() - 1
     distances = (run.path[0] - minimiser).abs()
     axes.loglog(run.recorded_steps[shown] + 1, distances[shown], color=style.VERMILION, lw=2)
@@ -171,8 +171,8 @@ def _distance(axes: Axes, run: Descent, minimiser: float) -> None:
     axes.text(0.97, 0.97, text, transform=axes.transAxes, fontsize=9.5, ha="right", va="top")
 
 
-def _apart(path: Sequence[Point], gap: float) -> list[Point]:
-    """The first point and every later one at least ``gap`` away from the last one kept."""
+def _thin_out(path: Sequence[Point], gap: float) -> list[Point]:
+    """The first point, and every later one at least ``gap`` away from the last one kept."""
     kept = [path[0]]
     for at in path[1:]:
         if abs(at[0] - kept[-1][0]) >= gap:

@@ -1,4 +1,4 @@
-"""A net's loss on the plane of its own path, and where that picture can be trusted."""
+"""The loss of a net on the principal plane of its path, compared with the loss on the path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gd_torch.typing import Objective
 
 
 class Plane(NamedTuple):
-    """The plane through a path's mean that keeps most of its variance (PCA).
+    """The plane through the mean of a path that keeps most of its variance (PCA).
 
     Attributes:
         centre: the mean of the path, shape (n,). axes: two orthonormal directions, shape (2, n).
@@ -53,8 +53,8 @@ def on_vector(objective: Objective, run: Descent) -> Callable[[Tensor], Tensor]:
 def path_plane(objective: Objective, run: Descent) -> Plane:
     """The principal plane of a run's path.
 
-    The signs are fixed: the path starts at the non-negative end of both axes, so that the same run
-    always gives the same picture.
+    The signs of the axes are chosen so that both coordinates of the start are not negative. The
+    same run then always gives the same figure.
 
     Args:
         objective: what the run descended on.
@@ -67,22 +67,22 @@ def path_plane(objective: Objective, run: Descent) -> Plane:
     axes = directions[:2]
     axes = axes * torch.where(axes @ centred[0] < 0, -1.0, 1.0)[:, None]
     path = centred @ axes.T  # (t, 2)
-    shadow = centre + path @ axes
+    projection = centre + path @ axes
     return Plane(
         centre=centre,
         axes=axes,
         path=path,
         explained=spread[:2] ** 2 / (spread**2).sum(),
         true_loss=run.losses,
-        plane_loss=on_vector(objective, run)(shadow),
-        off_plane=(vectors - shadow).norm(dim=1),
+        plane_loss=on_vector(objective, run)(projection),
+        off_plane=(vectors - projection).norm(dim=1),
     )
 
 
 def plane_losses(
     objective: Objective, run: Descent, plane: Plane, points: int = 101
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss over the rectangle of the plane that holds the path with a margin of a quarter.
+    """The loss on a rectangle of the plane around the path, with margins of a quarter.
 
     Returns:
         Coordinates along the first axis, along the second, and losses (second, first).
@@ -93,8 +93,8 @@ def plane_losses(
         torch.linspace(float(a - margin), float(b + margin), points, dtype=torch.float64)
         for a, b in zip(low, high, strict=True)
     )
-    place = torch.cartesian_prod(second, first).flip(1)  # (points^2, 2)
-    losses = on_vector(objective, run)(plane.centre + place @ plane.axes)
+    coordinates = torch.cartesian_prod(second, first).flip(1)  # (points^2, 2)
+    losses = on_vector(objective, run)(plane.centre + coordinates @ plane.axes)
     return first, second, losses.reshape(points, points)
 
 
@@ -106,11 +106,11 @@ def landscape(
     *,
     title: str = "The loss on the plane of the path, and where that plane can be trusted",
 ) -> Figure:
-    """Figure 15: the loss around a net's path, and true loss against in-plane loss.
+    """The loss of a net around its path, and the loss on the path against that in the plane.
 
     Args:
         run: the run. plane: from :func:`path_plane`. grid: from :func:`plane_losses`.
-        title: the finding.
+        title: of the figure.
     """
     figure = style.new_figure(12, 5)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
@@ -140,7 +140,7 @@ def landscape(
 
 
 def _trust(axes: Axes, run: Descent, plane: Plane) -> None:
-    """True loss against in-plane loss: where they part, the picture cannot be trusted."""
+    """Draw the loss on the path and in the plane; where they differ, the map is inaccurate."""
     steps = run.recorded_steps + 1
     axes.plot(steps, plane.true_loss, color=style.VERMILION, lw=2.4, label="true loss on the path")
     axes.plot(steps, plane.plane_loss, "--", color=style.BLUE, lw=2.4, label="loss in the plane")

@@ -1,4 +1,4 @@
-"""The nets: every seed's descent, and scalar partials against matrices."""
+"""Figures of nets: the losses of many seeds, and scalar partials against matrix partials."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gd_torch.plots import style
 
 
 class Comparison(NamedTuple):
-    """The same partials found two ways.
+    """The same partials computed in two ways.
 
     Attributes:
-        scalars: one partial per weight, each found alone, shape (weights,).
+        scalars: one partial per weight, each computed alone, shape (weights,).
         matrices: the entries of dMSE/dW1 and dMSE/dW2 in the same order, shape (weights,).
-        scalar_seconds, matrix_seconds: the time of one gradient each way, measured.
+        scalar_seconds, matrix_seconds: the measured time of one gradient.
     """
 
     scalars: Tensor
@@ -33,24 +33,18 @@ class Comparison(NamedTuple):
 def convergence(
     nets: Mapping[int, tuple[Tensor, Tensor]],
     *,
-    title: str = "Every seed is another story",
+    title: str = "The loss depends on the seed",
 ) -> Figure:
-    """Figure 13: the loss of every seed, faint, and the median, bold.
+    """The loss of every seed as a thin line, and their median as a thick one.
 
     Args:
-        nets: per number of weights the steps, shape (t,), from 1, and losses, shape (t, seeds).
-        title: the finding.
+        nets: number of weights -> (steps + 1, shape (t,), and losses, shape (t, seeds)).
+        title: of the figure.
     """
     figure = style.new_figure(10.5, 5.2)
     row = figure.subplots(1, len(nets), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (weights, (steps, losses)) in zip(row, nets.items(), strict=True):
-        seeds = losses.shape[1]
-        lines = [torch.stack([steps, loss], 1).numpy() for loss in losses.T]
-        faint = LineCollection(
-            lines, colors=style.BLUE, linewidths=0.7, alpha=0.28, rasterized=True
-        )
-        faint.set_label(f"each of {seeds} seeds")
-        axes.add_collection(faint)
+        _draw_seeds(axes, steps, losses)
         middle = losses.quantile(0.5, dim=1)
         axes.plot(steps, middle, color=style.VERMILION, lw=3, label="median")
         share = float((losses[-1] < 0.02).double().mean())
@@ -72,17 +66,25 @@ def convergence(
     return figure
 
 
+def _draw_seeds(axes: Axes, steps: Tensor, losses: Tensor) -> None:
+    """Draw the losses of every seed as thin lines."""
+    lines = [torch.stack([steps, loss], 1).numpy() for loss in losses.T]
+    thin = LineCollection(lines, colors=style.BLUE, linewidths=0.7, alpha=0.28, rasterized=True)
+    thin.set_label(f"each of {losses.shape[1]} seeds")
+    axes.add_collection(thin)
+
+
 @style.styled
 def matrices(
     nets: Mapping[int, Comparison],
     *,
     title: str = "Two matrices hold every scalar partial",
 ) -> Figure:
-    """Figure 16: scalar partials one by one against two matrix partials, and the time of each.
+    """Scalar partials computed one by one against matrix partials, and the time of each way.
 
     Args:
-        nets: per number of weights a :class:`Comparison`.
-        title: the finding.
+        nets: number of weights -> :class:`Comparison`.
+        title: of the figure.
     """
     figure = style.new_figure(11, 6.2)
     rows = figure.subplots(len(nets), 2, width_ratios=(2.6, 1), squeeze=False)
@@ -97,7 +99,7 @@ def matrices(
 
 
 def _same_numbers(axes: Axes, weights: int, both: Comparison) -> None:
-    """A ring per scalar partial and a dot per matrix entry, one inside the other."""
+    """Draw a ring for each scalar partial and a dot for each matrix entry."""
     places = range(1, weights + 1)
     axes.axhline(0, color=style.PALE, lw=1)
     axes.plot(
@@ -131,7 +133,7 @@ def _same_numbers(axes: Axes, weights: int, both: Comparison) -> None:
 
 
 def _times(axes: Axes, weights: int, both: Comparison) -> None:
-    """The time of one gradient each way."""
+    """Draw the time of one gradient each way as bars."""
     seconds = (both.scalar_seconds, both.matrix_seconds)
     bars = axes.barh(
         [1, 0], [1e3 * s for s in seconds], color=[style.BLUE, style.VERMILION], height=0.6

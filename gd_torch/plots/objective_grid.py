@@ -1,8 +1,8 @@
-"""An objective on a grid, ready to be drawn."""
+"""Values of an objective on a line, a rectangle or around a minimum, for drawing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from gd_torch.grid_search import brute_force
 from gd_torch.typing import Objective
 
 Range = tuple[float, float]
-"""The least and the greatest value of a weight that is shown."""
+"""The lowest and the highest value of a weight that is shown."""
 
 
 class Grid(NamedTuple):
@@ -24,10 +24,10 @@ class Grid(NamedTuple):
 
 
 def check_range(name: str, given: Range) -> Range:
-    """A finite range whose first value is the smaller one."""
+    """Return the range, or raise a ValueError unless it is finite and in order."""
     low, high = given
     if not -float("inf") < low < high < float("inf"):
-        raise ValueError(f"`{name}` must be (least, greatest), finite and in order, got {given}")
+        raise ValueError(f"`{name}` must be (low, high), finite and low < high, got {given}")
     return low, high
 
 
@@ -41,7 +41,7 @@ def line(objective: Objective, limits: Range, points: int = 401) -> tuple[Tensor
 
 
 def rectangle(objective: Objective, w1: Range, w2: Range, points: int = 121) -> Grid:
-    """The values over a rectangle of weights, for views from above."""
+    """The values at ``points`` x ``points`` weights of a rectangle."""
     axes = [
         torch.linspace(*check_range(name, given), points, dtype=torch.float64)
         for name, given in (("w1", w1), ("w2", w2))
@@ -53,13 +53,18 @@ def rectangle(objective: Objective, w1: Range, w2: Range, points: int = 121) -> 
 def basin(
     objective: Objective, minimum: Sequence[float], height: float, rings: int = 25, spokes: int = 73
 ) -> Grid:
-    """The surface around a minimum up to one height, so that its rim is level and hides no path.
+    """The surface around a minimum up to one height, so that its rim is level.
 
-    Along every spoke the distance at which the objective reaches the height of each ring is found
-    by bisection; rings are spaced evenly in distance along the steepest spoke.
+    In every direction the distance at which the objective reaches the height of each ring is found
+    by bisection. The heights of the rings grow with the square of their number.
+
+    Args:
+        objective: a function of two weights. minimum: the weights at its minimum.
+        height: the value of the objective at the rim.
+        rings, spokes: the number of heights, and of directions.
 
     Raises:
-        ValueError: the objective does not reach ``height`` within 1e6 of the minimum everywhere.
+        ValueError: the objective does not reach ``height`` within 1e6 in every direction.
 
     >>> from gd_torch import bowl
     >>> grid = basin(bowl, (0.0, 0.0), height=200.0)
@@ -77,13 +82,21 @@ def basin(
         w1, w2 = centre[0] + distance * angle.cos(), centre[1] + distance * angle.sin()
         return Grid(w1, w2, many(w1, w2))
 
-    near, far = torch.zeros(rings, spokes).double(), torch.ones(rings, spokes).double()
+    distance = _bisect(lambda distance: at(distance).y < heights, (rings, spokes))
+    if bool((at(distance).y < heights).any()):
+        raise ValueError(
+            f"`height` must be reached in every direction from the minimum, got {height}"
+        )
+    return at(distance)
+
+
+def _bisect(below: Callable[[Tensor], Tensor], shape: tuple[int, int]) -> Tensor:
+    """Distances up to 2^20 at which ``below`` changes from true to false, by bisection."""
+    near, far = torch.zeros(shape).double(), torch.ones(shape).double()
     for _ in range(20):
-        far = torch.where(at(far).y < heights, 2 * far, far)
-    if bool((at(far).y < heights).any()):
-        raise ValueError(f"`height` must be reached all around the minimum, got {height}")
+        far = torch.where(below(far), 2 * far, far)
     for _ in range(60):
         middle = (near + far) / 2
-        low = at(middle).y < heights
+        low = below(middle)
         near, far = torch.where(low, middle, near), torch.where(low, far, middle)
-    return at(far)
+    return far

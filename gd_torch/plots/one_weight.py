@@ -1,4 +1,4 @@
-"""One weight: the curve, its tangent, the first steps down it and a whole descent."""
+"""Figures of an objective of one weight: a tangent, the first steps, and a whole descent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 def draw_curve(axes: Axes, objective: Objective, limits: Range) -> None:
-    """The objective over ``limits``, with its axes named."""
+    """Draw the objective over ``limits`` and label the axes."""
     (symbol,) = style.symbols(objective)
     w, y = line(objective, limits)
     axes.plot(w, y, color=style.GREY, lw=2, label=f"y({symbol})", zorder=2)
@@ -26,13 +26,13 @@ def draw_curve(axes: Axes, objective: Objective, limits: Range) -> None:
 
 
 def draw_minimum(axes: Axes, objective: Objective, run: Descent, minimiser: float | None) -> None:
-    """The cross, where the minimum is known."""
+    """Mark the minimum with a cross, if it is known."""
     if minimiser is not None:
         style.mark_minimum(axes, minimiser, float(objective(run.path[0].new_tensor(minimiser))))
 
 
 def draw_tangent(axes: Axes, objective: Objective, at: Point, reach: float, label: str) -> float:
-    """A line of the slope at a point, ``reach`` to each side; returns the slope."""
+    """Draw the tangent at a point, ``reach`` to each side, and return its slope."""
     w, y = at
     slope = float(partials(objective)(w)[0])
     ends = [w - reach, w + reach]
@@ -46,7 +46,7 @@ def points(objective: Objective, run: Descent) -> list[Point]:
     """The recorded (w, y) of a run over one scalar weight.
 
     Raises:
-        ValueError: the run or the objective has another number of weights.
+        ValueError: the run or the objective is not over one scalar weight.
     """
     if len(run.path) != 1 or run.path[0].dim() != 1 or len(style.symbols(objective)) != 1:
         raise ValueError(f"`run` must be over one scalar weight, got {len(run.path)} tensor(s)")
@@ -62,14 +62,14 @@ def tangent(
     minimiser: float | None = None,
     title: str = "The slope says which way is down, and how steep",
 ) -> Figure:
-    """Figure 02: the tangent where a run starts.
+    """The curve of an objective with the tangent at the start of a run.
 
     Args:
         objective: a function of one weight.
         run: its start is the point of the tangent.
         limits: the weights shown.
-        minimiser: where to put the cross, if known.
-        title: the finding.
+        minimiser: the weight at the minimum, marked with a cross; None draws none.
+        title: of the figure.
     """
     figure = style.new_figure()
     axes = figure.add_subplot()
@@ -100,15 +100,14 @@ def first_steps(
     *,
     title: str = "Each step goes against the slope, by less where the slope is less",
 ) -> Figure:
-    """Figure 04: the first updates with their tangents, rounded as by hand and exact.
+    """The first steps of a run with their tangents, and a table of rounded and exact values.
 
     Args:
         objective: a function of one weight.
-        run: the exact run, at least ``len(by_hand)`` points of it recorded.
-        by_hand: (weight, slope) per step as a person would note them, rounded at every step; the
-            last slope is not used.
+        run: the exact run, with at least ``len(by_hand)`` recorded points.
+        by_hand: (weight, slope) of each step as computed by hand, rounded at every step.
         limits: the weights shown.
-        title: the finding.
+        title: of the figure.
     """
     figure = style.new_figure(9, 6.4)
     axes, below = figure.subplots(2, 1, height_ratios=(4.2, 1))
@@ -133,7 +132,7 @@ def first_steps(
 
 
 def _update_arrows(axes: Axes, path: Sequence[Point]) -> None:
-    """Each update as an arrow along the weight, one above the other."""
+    """Draw each update as a horizontal arrow, one above the other."""
     floor = axes.get_ylim()[0]
     for step, (tail, head) in enumerate(pairwise(path)):
         level = floor + 0.06 * (axes.get_ylim()[1] - floor) * (1 + step)
@@ -150,7 +149,7 @@ def _by_hand_table(
     path: Sequence[Point],
     slopes: Sequence[float],
 ) -> None:
-    """Both columns of numbers: rounded at every step, and exact."""
+    """Draw a table of the values rounded at every step and the exact ones."""
     axes.axis("off")
     rows = [
         [f"{step}", f"{w:.2f}", f"{slope:.2f}", f"{exact:.7f}", f"{exact_slope:.4f}"]
@@ -177,15 +176,15 @@ def descent_on_curve(
     step: int | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Figure 05: a run on its curve, and beside it the length of every step.
+    """A run on the curve of its objective, and the length of every step.
 
     Args:
         objective: a function of one weight.
         run: a run that recorded every step.
-        limits: the weights shown; a point outside is named in a note, never dropped in silence.
-        minimiser: where to put the cross, if known.
+        limits: the weights shown; a note counts the points outside.
+        minimiser: the weight at the minimum, marked with a cross; None draws none.
         step: show the run up to this step, for a frame of an animation; None shows all of it.
-        title: the finding; None says how the run ended.
+        title: of the figure; None states how the run ended.
     """
     figure = style.new_figure(9.5, 4.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
@@ -210,7 +209,7 @@ def descent_on_curve(
 
 
 def _step_lengths(axes: Axes, symbol: str, path: Sequence[float], step: int) -> None:
-    """The length of every update on a log scale, the ones made so far in colour."""
+    """Draw the length of every step on a log scale, those up to ``step`` in colour."""
     lengths = [abs(b - a) for a, b in pairwise(path)]
     numbers = range(1, len(path))
     axes.plot(numbers, lengths, color=style.PALE, lw=2, label="still to come")

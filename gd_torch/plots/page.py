@@ -1,4 +1,4 @@
-"""The shell of every page: self-contained HTML that asks no network for anything."""
+"""The frame of every interactive page: HTML in one file that loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def asset(name: str) -> str:
 
 
 def plotly_js() -> str:
-    """The source of plotly.js, to be inlined.
+    """The source of plotly.js, which is written into the page.
 
     Raises:
-        ImportError: plotly is not installed; the message says how to get it.
+        ImportError: plotly is not installed.
     """
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise ImportError(
-            "interactive pages need plotly: pip install 'gd_torch[interactive]'"
+            "interactive pages need plotly; install it: pip install 'gd_torch[interactive]'"
         ) from error
     return str(get_plotlyjs())
 
@@ -43,13 +43,13 @@ def build_page(
     script: str,
     data: Mapping[str, Any],
 ) -> str:
-    """A whole page: controls, the picture, its text alternative and the same in numbers.
+    """A page with controls, the plot, a description of the plot, and a table of its numbers.
 
     Args:
-        title, summary, alt, keys: plain text; ``keys`` says what the keyboard does.
+        title, summary: plain text. alt: the plot in words. keys: the keys that can be used.
         controls, table: HTML.
-        script: the asset that drives the page.
-        data: what the script reads: plotly's data and layout, and more.
+        script: the name of the script that updates the page.
+        data: data for the script: plotly's data and layout, and more.
     """
     text = {"title": title, "summary": summary, "alt": alt, "keys": keys}
     return Template(asset("page.html")).substitute(
@@ -65,7 +65,7 @@ def build_page(
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Plain text cells as an HTML table."""
+    """An HTML table of cells of plain text."""
 
     def row(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"

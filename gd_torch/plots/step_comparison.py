@@ -1,4 +1,4 @@
-"""What one step is worth: one weight at a time against all at once, and every direction."""
+"""Figures that compare steps: one weight at a time and all at once, and steps in all directions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gd_torch.typing import Objective
 
 
 class CostedPath(NamedTuple):
-    """A path and what it cost.
+    """A path and the number of gradient evaluations along it.
 
     Attributes:
         path: w1 and w2 after every update, each of shape (n,).
         losses: the objective there, shape (n,).
-        gradients: gradient evaluations made until then, shape (n,).
+        gradients: the gradient evaluations up to there, shape (n,).
     """
 
     path: tuple[Tensor, Tensor]
@@ -35,8 +35,8 @@ class DirectionScan(NamedTuple):
     """Steps of one length in every direction from one point.
 
     Attributes:
-        length: of the step, in units of the weights.
-        degrees: counter-clockwise from the direction of steepest descent, shape (n,).
+        length: the length of the step, in units of the weights.
+        degrees: the angle to the direction of steepest descent, counter-clockwise, shape (n,).
         losses: the objective after the step, shape (n,).
     """
 
@@ -46,38 +46,38 @@ class DirectionScan(NamedTuple):
 
     @property
     def best(self) -> int:
-        """The place of the lowest loss."""
+        """The index of the lowest loss."""
         return int(self.losses.argmin())
 
 
 @style.styled
 def one_at_a_time(
     objective: Objective,
-    ways: Mapping[str, CostedPath],
+    paths: Mapping[str, CostedPath],
     w1: Range,
     w2: Range,
     *,
     minimum: tuple[float, float] | None = None,
     title: str = "One weight at a time needs more gradient evaluations",
 ) -> Figure:
-    """Figure 11: alternating against simultaneous updates.
+    """Updates of one weight at a time against updates of both weights at once.
 
     Args:
         objective: a function of two weights.
-        ways: two ways by name, the simultaneous one first.
+        paths: two paths by name, that of updates of both weights first.
         w1, w2: the weights shown.
-        minimum: where to put the cross, if known.
-        title: the finding.
+        minimum: marked with a cross; None draws none.
+        title: of the figure.
     """
     figure = style.new_figure(11, 5.4)
     above, right = figure.subplots(1, 2)
     draw_contours(above, rectangle(objective, w1, w2))
     looks = (style.PATHS["both weights"], style.PATHS["w₁ only"])
-    for (name, way), look in zip(ways.items(), looks, strict=True):
+    for (name, found), look in zip(paths.items(), looks, strict=True):
         line = {"ls": look.dash, "marker": look.marker, "color": look.color, "lw": 2, "ms": 5}
-        above.plot(*way.path, label=name, **line)
-        right.plot(way.gradients, way.losses, label=name, **line)
-    first = next(iter(ways.values()))
+        above.plot(*found.path, label=name, **line)
+        right.plot(found.gradients, found.losses, label=name, **line)
+    first = next(iter(paths.values()))
     style.mark_start(above, float(first.path[0][0]), float(first.path[1][0]))
     if minimum:
         style.mark_minimum(above, *minimum)
@@ -100,13 +100,13 @@ def directions(
     *,
     title: str = "The steepest direction at the point is not the best for a step of some length",
 ) -> Figure:
-    """Figure 12: the loss after a step of one length in all 360 degrees.
+    """The loss after a step of one length against its direction, and the best directions.
 
     Args:
-        scans: one per step length, shortest first.
+        scans: one for each step length, shortest first.
         start_loss: the loss before the step.
-        chosen: the place in ``scans`` of the length shown on the left.
-        title: the finding.
+        chosen: the index in ``scans`` of the length shown on the left.
+        title: of the figure.
     """
     figure = style.new_figure(11, 5.2)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
@@ -132,7 +132,7 @@ def directions(
 
 
 def _draw_scan(axes: Axes, scan: DirectionScan, start_loss: float) -> None:
-    """Loss against direction, with the steepest and the best direction marked."""
+    """Draw the loss against the direction, and mark the steepest and the best direction."""
     axes.plot(scan.degrees, scan.losses, color=style.GREY, lw=2, label="loss after the step")
     before = f"before it: {style.number(start_loss)}"
     axes.axhline(start_loss, color=style.INK, lw=1, ls="--", label=before)
@@ -142,14 +142,14 @@ def _draw_scan(axes: Axes, scan: DirectionScan, start_loss: float) -> None:
     inset.plot(scan.degrees[near], scan.losses[near], color=style.GREY, lw=2)
     inset.set_title("enlarged", fontsize=9, y=0.72, loc="center")
     inset.tick_params(labelsize=8)
-    for place, look, name in (
+    for index, look, name in (
         (steepest, style.PATHS["both weights"], "−gradient, 0°"),
         (scan.best, style.PATHS["descent"], f"best, {style.fixed(scan.degrees[scan.best], 1)}°"),
     ):
-        loss = float(scan.losses[place])
-        inset.plot(scan.degrees[place], loss, marker=look.marker, color=look.color, ms=8)
+        loss = float(scan.losses[index])
+        inset.plot(scan.degrees[index], loss, marker=look.marker, color=look.color, ms=8)
         axes.plot(
-            scan.degrees[place],
+            scan.degrees[index],
             loss,
             marker=look.marker,
             color=look.color,

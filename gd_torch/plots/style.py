@@ -1,4 +1,4 @@
-"""How every figure looks: one palette, one layout, the marks that mean the same everywhere."""
+"""The style of all figures: colours, layout, marks and the format of numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INK, GREY, PALE = "#222222", "#8C8C8C", "#D9D9D9"
 VERMILION, BLUE, GREEN, PINK = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
 MAP = "cividis"
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.titlesize": 11,
@@ -57,11 +57,11 @@ RC: dict[str, Any] = {
 
 
 class PathStyle(NamedTuple):
-    """Colour and marker each tell the paths apart; so do dash and width together.
+    """The style of a path; paths differ in colour, in marker, and in dash and width.
 
     Attributes:
-        color, dash, marker, width: in matplotlib's words.
-        web_marker: the marker in plotly's words; three dimensions know no triangle.
+        color, dash, marker, width: as matplotlib names them.
+        web_marker: the marker as plotly names it; its three-dimensional plots have no triangle.
     """
 
     color: str
@@ -81,10 +81,10 @@ PATHS = {
 
 
 def path_styles(names: Iterable[str]) -> dict[str, PathStyle]:
-    """A style for every path: the tutorial's own by name, the unused ones for other names.
+    """A style for every path: the tutorial's paths by name, unused styles for other names.
 
     Raises:
-        ValueError: more paths than can be told apart.
+        ValueError: there are more paths than styles.
 
     >>> path_styles(["Himmelblau"])["Himmelblau"].color
     '#D55E00'
@@ -97,32 +97,32 @@ def path_styles(names: Iterable[str]) -> dict[str, PathStyle]:
 
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Run a function under the house style and leave the caller's settings as they were."""
+    """Run a function with the style of this module and restore the caller's settings."""
 
     @functools.wraps(draw)
-    def within(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         with mpl.rc_context():
-            mpl.rcdefaults()  # a user's matplotlibrc must not leak into the bytes
-            mpl.rcParams.update(RC)  # type: ignore[arg-type]
-            return draw(*args, **kwargs)
+            mpl.rcdefaults()  # the bytes must not depend on the user's matplotlibrc
+            with mpl.rc_context(RC):
+                return draw(*args, **kwargs)
 
-    return within
+    return wrapper
 
 
 def new_figure(width: float = 8.0, height: float = 5.0) -> Figure:
-    """A figure in constrained layout that belongs to no window and no pyplot state."""
+    """A figure in constrained layout, independent of windows and pyplot; inches."""
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
 
 
 def headline(figure: Figure, title: str) -> None:
-    """The finding, bold and left-aligned above the whole figure, wrapped to its width."""
+    """Write the title above the whole figure, bold, left-aligned and wrapped to its width."""
     characters = int(figure.get_figwidth() * 72 / 7.75)
     lines = [line for part in title.split("\n") for line in textwrap.wrap(part, characters)]
     figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=12.5, fontweight="bold")
 
 
 def mark_start(axes: Axes, x: float, y: float, label: str | None = "start") -> Line2D:
-    """The start: a white disc with a dark ring."""
+    """Mark a start with a white disc in a dark ring."""
     (mark,) = axes.plot(
         [x], [y], "o", ms=9, mfc="white", mec=INK, mew=2, ls="none", label=label, zorder=8
     )
@@ -130,13 +130,13 @@ def mark_start(axes: Axes, x: float, y: float, label: str | None = "start") -> L
 
 
 def mark_minimum(axes: Axes, x: float, y: float, label: str | None = "minimum") -> Line2D:
-    """The minimum: a cross."""
+    """Mark a minimum with a cross."""
     (mark,) = axes.plot([x], [y], "x", ms=10, mec=INK, mew=2.4, ls="none", label=label, zorder=9)
     return mark
 
 
 def note(axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float]) -> None:
-    """A short remark beside a point, ``offset`` points away, on a white ground."""
+    """Write a note beside a point, ``offset`` points away, on a white background."""
     axes.annotate(
         text,
         at,
@@ -153,13 +153,13 @@ def note(axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, fl
 def arrow(
     axes: Axes, tail: tuple[float, float], head: tuple[float, float], color: str = INK, **more: Any
 ) -> None:
-    """An arrow from one point of the axes to another, in data units."""
+    """Draw an arrow from one point of the axes to another, in data units."""
     style = {"arrowstyle": "-|>", "color": color, "lw": 2, "shrinkA": 0, "shrinkB": 0} | more
     axes.annotate("", head, xytext=tail, arrowprops=style, zorder=7, annotation_clip=False)
 
 
 def symbols(objective: Objective) -> tuple[str, ...]:
-    """The objective's argument names, digits as subscripts.
+    """The names of the objective's arguments, with digits as subscripts.
 
     >>> symbols(lambda w1, w2: w1 + w2)
     ('w₁', 'w₂')
@@ -169,7 +169,7 @@ def symbols(objective: Objective) -> tuple[str, ...]:
 
 
 def value(y: float | Tensor) -> str:
-    """A value of the objective in a legend: two decimals where they say something.
+    """A value of the objective in a legend: two decimals from 0.01 to 1e5, two digits elsewhere.
 
     >>> value(159.36), value(177.0), value(2.2698e-7)
     ('159.36', '177', '2.3 × 10⁻⁷')
@@ -178,7 +178,7 @@ def value(y: float | Tensor) -> str:
 
 
 def ending(run: Descent) -> str:
-    """How a run ended, as a title."""
+    """A title that states how a run ended."""
     reason = run.stop.sentence.removesuffix(".")
     return f"{run.steps} steps: {reason[0].lower()}{reason[1:]}"
 
@@ -199,7 +199,7 @@ def number(value: float | Tensor, digits: int = 3) -> str:
 
 
 def fixed(value: float | Tensor, decimals: int) -> str:
-    """A number with fixed decimals and a real minus sign.
+    """A number with fixed decimals and a minus sign (U+2212).
 
     >>> fixed(-0.439117958, 4)
     '−0.4391'
@@ -208,12 +208,12 @@ def fixed(value: float | Tensor, decimals: int) -> str:
 
 
 def whole(value: float) -> str:
-    """A rounded number, thousands set apart by a thin space."""
+    """A number rounded to an integer, with thin spaces between thousands."""
     return f"{value:,.0f}".replace(",", "\u2009").replace("-", "−")
 
 
 def superscript(exponent: int) -> str:
-    """A whole number in superscript digits.
+    """An integer in superscript digits.
 
     >>> superscript(-28)
     '⁻²⁸'
@@ -222,7 +222,7 @@ def superscript(exponent: int) -> str:
 
 
 def power_of_ten(count: int) -> str:
-    """A whole power of ten as such, any other count rounded.
+    """A large power of ten in exponent notation, any other count as an integer.
 
     >>> power_of_ten(100**14), power_of_ten(100)
     ('10²⁸', '100')
@@ -232,9 +232,10 @@ def power_of_ten(count: int) -> str:
 
 
 def mse_bar(figure: Figure, axes: Axes, drawn: ScalarMappable, norm: LogNorm, label: str) -> None:
-    """A colour bar on a log scale with plain numbers, about a factor of 1.3 apart."""
+    """Add a colour bar on a log scale, its ticks at round numbers about a factor 1.3 apart."""
     bar = figure.colorbar(drawn, ax=axes, label=label)
-    round_ones = [m * 10.0**e for e in range(-4, 1) for m in (1, 1.5, 2, 3, 5, 7)]
-    ticks = [t for t in round_ones if norm.vmin <= t <= norm.vmax]  # type: ignore[operator]
+    candidates = [m * 10.0**e for e in range(-4, 1) for m in (1, 1.5, 2, 3, 5, 7)]
+    low, high = norm.vmin or 0.0, norm.vmax or math.inf
+    ticks = [tick for tick in candidates if low <= tick <= high]
     bar.set_ticks(ticks, labels=[number(t) for t in ticks])
     bar.ax.minorticks_off()

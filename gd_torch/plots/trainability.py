@@ -1,4 +1,4 @@
-"""The trainability map: which pairs of learning rates let a net learn, and a zoom into the edge."""
+"""The trainability map: the final loss of a net by the learning rates of its two matrices."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gd_torch.plots import style
 
 
 class LossGrid(NamedTuple):
-    """Final losses over two learning rates.
+    """The final loss for every pair of two learning rates.
 
     Attributes:
         first: learning rates of W1, shape (c,), evenly spaced on a log scale.
-        second: those of W2, shape (r,).
+        second: learning rates of W2, shape (r,), evenly spaced on a log scale.
         losses: the final MSE of every pair, shape (r, c).
     """
 
@@ -33,43 +33,43 @@ class LossGrid(NamedTuple):
 
 LEARNT = LinearSegmentedColormap.from_list("learnt", mpl.colormaps[style.MAP]([0, 0.15, 0.3, 0.5]))
 STUCK = LinearSegmentedColormap.from_list("stuck", ["#F29A4A", "#FFF6EA"])
-"""Every colour of the second is lighter than every one of the first: grey tells them apart too."""
+"""Every colour of STUCK is lighter than every colour of LEARNT, also when printed in grey."""
 
 
 @style.styled
 def trainability_map(
     whole: LossGrid,
     zoom: LossGrid,
-    stuck: float,
+    threshold: float,
     *,
     title: str = "Where a net learns, by the learning rates of its two matrices",
 ) -> Figure:
-    """Figure 17: the final MSE over the learning rates of W1 and W2, and a zoom.
+    """The final MSE by the learning rates of W1 and W2, and a part of the map enlarged.
 
     Source: after J. Sohl-Dickstein, "The boundary of neural network trainability is fractal",
-    arXiv:2402.06184 (2024); his colours are sums over a run, these are the losses at its end.
+    arXiv:2402.06184 (2024). Its colours show sums over a run, these show the final losses.
 
     Args:
-        whole: all rates. zoom: a window inside them.
-        stuck: a run has learnt if its final MSE is below this.
-        title: the finding.
+        whole: the whole map. zoom: a part of it with more learning rates.
+        threshold: a run has learnt if its final MSE is below this.
+        title: of the figure.
     """
     figure = style.new_figure(12.5, 6.4)
     left, right = figure.subplots(1, 2)
     both = torch.cat([whole.losses.flatten(), zoom.losses.flatten()])
     scales = (
-        LogNorm(min(float(both.min()), 0.9 * stuck), stuck),
-        Normalize(stuck, max(float(both.max()), 1.1 * stuck)),
+        LogNorm(min(float(both.min()), 0.9 * threshold), threshold),
+        Normalize(threshold, max(float(both.max()), 1.1 * threshold)),
     )
     for axes, part in ((left, whole), (right, zoom)):
-        _draw(axes, part, stuck, scales)
+        _draw(axes, part, threshold, scales)
     (x, y), (width, height) = _corner(zoom)
     for color, line in (("white", 4.0), (style.INK, 1.6)):
         left.add_patch(Rectangle((x, y), width, height, fill=False, ec=color, lw=line, zorder=5))
     _zoom_ticks(right, zoom)
     right.spines[:].set_visible(True)
-    left.set_title(_counted(whole, stuck))
-    right.set_title(f"The window enlarged: {_counted(zoom, stuck)}")
+    left.set_title(_learnt_share(whole, threshold))
+    right.set_title(f"The window enlarged: {_learnt_share(zoom, threshold)}")
     low, high = (ScalarMappable(scale, look) for scale, look in zip(scales, LOOKS, strict=True))
     style.mse_bar(figure, right, low, scales[0], "learnt: final MSE, log scale")
     figure.colorbar(high, ax=right, label="not learnt: final MSE")
@@ -80,9 +80,9 @@ def trainability_map(
 LOOKS = (LEARNT, STUCK)
 
 
-def _draw(axes: Axes, part: LossGrid, stuck: float, scales: tuple[LogNorm, Normalize]) -> None:
-    """One panel: the runs that learnt in one scale, the others in the other."""
-    learnt = part.losses < stuck
+def _draw(axes: Axes, part: LossGrid, threshold: float, scales: tuple[LogNorm, Normalize]) -> None:
+    """Draw one panel, with one colour scale for the runs that learnt and one for the others."""
+    learnt = part.losses < threshold
     for shown, scale, look in zip((learnt, ~learnt), scales, LOOKS, strict=True):
         losses = torch.where(shown, part.losses, torch.nan).numpy()
         axes.pcolormesh(
@@ -95,13 +95,13 @@ def _draw(axes: Axes, part: LossGrid, stuck: float, scales: tuple[LogNorm, Norma
 
 
 def _corner(part: LossGrid) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The lower left corner of a map, its width and its height."""
+    """The lower left corner of a map, and its width and height."""
     x, y = float(part.first[0]), float(part.second[0])
     return (x, y), (float(part.first[-1]) - x, float(part.second[-1]) - y)
 
 
 def _zoom_ticks(axes: Axes, part: LossGrid) -> None:
-    """Plain numbers: a window may hold no power of ten."""
+    """Set ticks at round numbers: a small range may contain no power of ten."""
     for axis, rates in ((axes.xaxis, part.first), (axes.yaxis, part.second)):
         axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
         axis.set_major_formatter(lambda rate, _: style.number(rate))
@@ -109,7 +109,7 @@ def _zoom_ticks(axes: Axes, part: LossGrid) -> None:
         axis.set_view_interval(float(rates[0]), float(rates[-1]), ignore=True)
 
 
-def _counted(part: LossGrid, stuck: float) -> str:
-    """How many runs there are and how many of them learnt."""
-    share = 100 * float((part.losses < stuck).double().mean())
+def _learnt_share(part: LossGrid, threshold: float) -> str:
+    """The number of runs and the share that learnt, as text."""
+    share = 100 * float((part.losses < threshold).double().mean())
     return f"{style.whole(part.losses.numel())} runs, {share:.0f} % learnt"

@@ -1,4 +1,4 @@
-"""Two weights: the surface in three dimensions and the paths on it from above."""
+"""Figures of an objective of two weights: its surface, and paths on its contours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def path_of(run: Descent) -> tuple[Tensor, Tensor, Tensor]:
     """w1, w2 and y at the recorded points of a run over two scalar weights.
 
     Raises:
-        ValueError: the run has another number of weights, or one that is no scalar.
+        ValueError: the run is not over two scalar weights.
     """
     if len(run.path) != 2 or any(w.dim() != 1 for w in run.path):
         raise ValueError(f"`run` must be over two scalar weights, got {len(run.path)} tensor(s)")
@@ -33,11 +33,15 @@ def path_of(run: Descent) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def tangents(objective: Objective, at: tuple[float, float], reach: float = 2.0) -> list[Tensor]:
-    """A line along each weight that touches the surface at a point, the other weight constant.
+    """The tangents of the surface along each weight, the other weight held constant.
+
+    Args:
+        objective: a function of two weights. at: the point of both tangents.
+        reach: half the length of a tangent, in units of the weight.
 
     Returns:
-        Per weight its two ends, shape (2, 3): w1, w2, y. The direction is (1, 0, dy/dw1) for the
-        first and (0, 1, dy/dw2) for the second.
+        For each weight the two ends of its tangent, shape (2, 3): w1, w2, y. The direction is
+        (1, 0, dy/dw1) for the first and (0, 1, dy/dw2) for the second weight.
     """
     y, slopes = value_and_partials(objective)(*at)
     point = torch.tensor([*at, float(y)], dtype=torch.float64)
@@ -60,23 +64,18 @@ def surface(
     view: tuple[float, float] = (38, -55),
     title: str = "The loss is a height over two weights",
 ) -> Figure:
-    """Figures 08 and 09: the surface, pale, with paths over it and tangents at a point.
+    """The surface of an objective in three dimensions, with paths, and tangents at a point.
 
     Args:
         objective: a function of two weights. grid: its surface, from ``basin`` or ``rectangle``.
-        runs: the paths by name, drawn in this order.
-        minimum: where to put the cross, if known.
+        runs: the runs by name, drawn in this order.
+        minimum: marked with a cross; None draws none.
         tangents_at: a point whose tangents along each weight are drawn.
-        view: elevation and azimuth in degrees. title: the finding.
+        view: elevation and azimuth in degrees. title: of the figure.
     """
     figure = style.new_figure(8, 7)
     axes: Axes3D = figure.add_subplot(projection="3d", computed_zorder=False)
-    w1, w2, y = (part.numpy() for part in grid)
-    shades = SURFACE(Normalize()(y))
-    axes.plot_surface(
-        w1, w2, y, facecolors=shades, lw=0, rcount=60, ccount=80, shade=False, zorder=1
-    )
-    axes.plot_wireframe(w1, w2, y, color="white", lw=0.6, rcount=10, ccount=24, zorder=2)
+    _draw_surface(axes, grid)
     _draw_paths(axes, runs)
     starts = [[float(part[0]) for part in path_of(run)] for run in runs.values()]
     if tangents_at:
@@ -92,14 +91,24 @@ def surface(
     return figure
 
 
+def _draw_surface(axes: Axes3D, grid: Grid) -> None:
+    """Draw a grid as a surface in pale colours with white lines on it."""
+    w1, w2, y = (part.numpy() for part in grid)
+    shades = SURFACE(Normalize()(y))
+    axes.plot_surface(
+        w1, w2, y, facecolors=shades, lw=0, rcount=60, ccount=80, shade=False, zorder=1
+    )
+    axes.plot_wireframe(w1, w2, y, color="white", lw=0.6, rcount=10, ccount=24, zorder=2)
+
+
 def _legend(figure: Figure) -> None:
-    """Below the plot; a wide path has a swatch that fits."""
+    """Add a legend below the plot, the lines in it no wider than 5 points."""
     for line in figure.legend(loc="outside lower left", ncols=3).get_lines():
         line.set_linewidth(min(line.get_linewidth(), 5))
 
 
 def _dress(axes: Axes3D, symbols: Sequence[str], view: tuple[float, float]) -> None:
-    """Named axes, no walls, and where the reader stands."""
+    """Set labels, view and aspect of the axes, and hide their background planes."""
     axes.set(xlabel=f"weight {symbols[0]}", ylabel=f"weight {symbols[1]}", zlabel="value y")
     axes.view_init(*view)
     axes.set_box_aspect((1, 1, 0.8), zoom=0.95)
@@ -108,7 +117,10 @@ def _dress(axes: Axes3D, symbols: Sequence[str], view: tuple[float, float]) -> N
 
 
 def _draw_paths(axes: Axes3D, runs: Mapping[str, Descent]) -> None:
-    """Every path in its style; the joint step wide, under the descent that it coincides with."""
+    """Draw every path in its style; the step of both weights wider, below the descent's path.
+
+    The step of both weights is the first step of the descent, so the two lines coincide there.
+    """
     for name, look in style.path_styles(runs).items():
         wide = name == "both weights"
         (path,) = axes.plot(
@@ -124,19 +136,19 @@ def _on_surface(objective: Objective, at: tuple[float, float]) -> list[float]:
 
 
 def _mark(axes: Axes3D, at: Sequence[float], marker: str, label: str) -> None:
-    """A point in three dimensions."""
+    """Mark a point in three dimensions."""
     look = {"ms": 10, "mfc": "white", "mec": style.INK, "mew": 2.2, "ls": "none", "zorder": 8}
     axes.plot(*([part] for part in at), marker, label=label, **look)
 
 
 def _start_label(start: Sequence[float]) -> str:
-    """Where a path starts, and how high."""
+    """The label of a start: its weights and its value."""
     w1, w2, y = (style.value(part) for part in start)
     return f"start ({w1}, {w2}): y = {y}"
 
 
 def _draw_tangents(axes: Axes3D, objective: Objective, at: tuple[float, float]) -> None:
-    """The tangent along each weight, named with its slope."""
+    """Draw the tangent along each weight, labelled with its slope."""
     slopes = value_and_partials(objective)(*at)[1]
     looks = (style.PATHS["w₁ only"], style.PATHS["w₂ only"])
     names = style.symbols(objective)
@@ -156,15 +168,15 @@ def paths_from_above(
     arrow: str | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Figure 10: paths over the contours of any objective of two weights, equal aspect.
+    """Paths over the contours of an objective of two weights, with equal scales.
 
     Args:
         objective: a function of two weights.
-        runs: at most four paths by name.
-        w1, w2: the weights shown; a path that leaves them says so in the legend.
-        minimum: where to put the cross, if known.
-        arrow: the path whose first step is drawn as an arrow labelled "−α × gradient".
-        title: the finding; None says how the first run ended.
+        runs: at most four runs by name.
+        w1, w2: the weights shown; the legend counts the points of each path outside.
+        minimum: marked with a cross; None draws none.
+        arrow: the name of the run whose first step is drawn as an arrow "−α × gradient".
+        title: of the figure; None states how the first run ended.
     """
     figure = style.new_figure(8, 7.6)
     axes = figure.add_subplot()
@@ -186,7 +198,7 @@ def paths_from_above(
 
 
 def _draw_flat_paths(axes: Axes, runs: Mapping[str, Descent], w1: Range, w2: Range) -> None:
-    """Every path in its style, its last value and the points not shown in the legend."""
+    """Draw every path; the legend states its last value and counts the points outside."""
     for name, look in style.path_styles(runs).items():
         x, y, losses = path_of(runs[name])
         outside = int(((x < w1[0]) | (x > w1[1]) | (y < w2[0]) | (y > w2[1])).sum())
@@ -197,7 +209,7 @@ def _draw_flat_paths(axes: Axes, runs: Mapping[str, Descent], w1: Range, w2: Ran
 
 
 def draw_contours(axes: Axes, grid: Grid) -> None:
-    """Level lines at even shares of the grid's values, pale enough to lie under paths."""
+    """Draw contours of a grid in pale colours, their levels closer together near the minimum."""
     share = torch.linspace(0.0, 1.0, 14, dtype=torch.float64) ** 2
     low, high = grid.y.min(), grid.y.max()
     levels = (low + (high - low) * share)[1:-1].tolist()
@@ -208,7 +220,7 @@ def draw_contours(axes: Axes, grid: Grid) -> None:
 
 
 def _step_arrow(axes: Axes, run: Descent) -> None:
-    """The joint step as an arrow, named for what it is."""
+    """Draw the first step of a run as a labelled arrow beside the path."""
     (x0, x1), (y0, y1) = (w[:2].tolist() for w in run.path)
     apart = 0.04 * (axes.get_ylim()[1] - axes.get_ylim()[0])
     length = math.hypot(x1 - x0, y1 - y0)

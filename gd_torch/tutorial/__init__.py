@@ -1,1 +1,1 @@
-"""The tutorial, section by section: what its text says against what is computed here."""
+"""The tutorial: its statements, checked section by section, and its figures."""

@@ -1,4 +1,7 @@
-"""The set of figures: names, captions and text alternatives. Imports nothing that is slow."""
+"""The figures of the tutorial: names, captions and text alternatives.
+
+This module does not import torch or matplotlib, so that --list and --help answer at once.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from typing import NamedTuple
 
 
 class FigureSpec(NamedTuple):
-    """One figure.
+    """The specification of one figure.
 
     Attributes:
-        name: the file's name without suffix. suffix: the file's usual format.
+        name: the name of the file without suffix. suffix: its default format.
         page: whether there is an interactive page of the same name.
-        caption: what the reader learns. alt: the picture in words.
+        caption: text below the figure. alt: the image in words.
     """
 
     name: str
@@ -24,14 +27,15 @@ class FigureSpec(NamedTuple):
 FIGURES = (
     FigureSpec(
         "01_brute_force", "svg", False,
-        "Brute force tries every point of a grid. More decimals end lower, yet still beside the "
-        "minimum, and every further weight multiplies the cost by the number of values tried.",
+        "Brute force evaluates every point of a grid. More decimals give a lower value, but not "
+        "the minimum, and every further weight multiplies the cost by the number of values tried.",
         "Four enlarged pieces of the curve with grid points of 1 to 4 decimals, and below them a "
         "straight line on a log scale from 100 evaluations for one weight to 1e56 for 28.",
     ),
     FigureSpec(
         "02_tangent", "svg", False,
-        "The slope where the descent starts: its sign says which way is down, its size how steep.",
+        "The slope at the start of the descent: its sign gives the direction, its size the "
+        "steepness.",
         "The curve with its minimum near 0.75 and the tangent of slope 25.66 at w = 1.9.",
     ),
     FigureSpec(
@@ -64,21 +68,22 @@ FIGURES = (
     FigureSpec(
         "07_learning_rate_map", "png", False,
         "How 1 048 576 runs end, by start and learning rate: the steps until they converge, too "
-        "slow, bouncing for ever, or diverged.",
-        "A map over starts from -3 to 3 and learning rates from 0.001 to 3: a hill of converging "
-        "runs, grey below it, vermilion above, and a hatched strip of bouncing runs on its top.",
+        "slow, bouncing without end, or diverged.",
+        "A map over starts from -3 to 3 and learning rates from 0.001 to 3: converging runs in "
+        "the middle, grey below them, vermilion above, and a hatched strip of bouncing runs "
+        "between.",
     ),
     FigureSpec(
         "08_surface", "png", True,
         "Two weights: a surface. Each partial is the slope along one axis, the other weight held "
-        "constant. The page can be rotated.",
+        "constant. The surface on the page can be rotated.",
         "A bowl with the point (-8, 7) near its rim and two tangents there, of slope -32 along w1 "
         "and 14 along w2.",
     ),
     FigureSpec(
         "09_paths", "png", True,
         "The descent from (-8, 7), and one step of both weights, of w1 only and of w2 only. On the "
-        "page each path can be switched off and on.",
+        "page each path can be hidden and shown.",
         "Four paths in a bowl: the descent bends towards the minimum; the wide joint step lies "
         "under its first step; the steps of one weight end higher.",
     ),
@@ -92,8 +97,8 @@ FIGURES = (
     FigureSpec(
         "11_one_at_a_time", "svg", False,
         "Updating one weight at a time against both at once, per gradient evaluation.",
-        "A staircase beside a bent path from above, and the values of both against gradient "
-        "evaluations on a log scale: both at once falls twice as fast.",
+        "A stepped path and a curved path from above, and the values of both against gradient "
+        "evaluations on a log scale: updates of both weights at once fall twice as fast.",
     ),
     FigureSpec(
         "12_directions", "svg", False,
@@ -122,27 +127,27 @@ FIGURES = (
     ),
     FigureSpec(
         "16_matrices", "svg", False,
-        "Every scalar partial found alone, by autograd with the other weights held constant, and "
-        "the same numbers as two matrices. The times are measured when the figure is made.",
+        "Every scalar partial computed alone, by autograd with the other weights held constant, "
+        "and the same numbers as two matrices. The times are measured when the figure is made.",
         "Rings and dots that coincide for 14 and for 28 partials, and bars of the time of one "
         "gradient each way.",
     ),
     FigureSpec(
         "17_trainability", "png", False,
         "The 28-weight net after 1000 steps, for 65 536 pairs of learning rates of W1 and W2, and "
-        "36 864 more in a window on the edge. Learnt: an MSE below 1/9, the lowest of a net "
-        "that cannot tell two of the species apart. Standardised iris data, seed 0; after "
+        "36 864 more in a part of the map enlarged. Learnt: an MSE below 1/9, the lowest of a net "
+        "that does not distinguish two of the species. Standardised iris data, seed 0; after "
         "J. Sohl-Dickstein, arXiv:2402.06184 (2024).",
-        "Two square maps with log axes. Where the net learns, grey for slow to dark blue for low, "
-        "is bounded by pale orange, where it does not; the upper edge is a cloud of single points, "
-        "and so is the window on it that the second map enlarges.",
+        "Two square maps with log axes. Pairs with which the net learns, from grey to dark blue "
+        "for a low MSE, are surrounded by pale orange ones, with which it does not; the upper "
+        "boundary consists of scattered points, in the enlarged part as well.",
     ),
 )  # fmt: skip
 
 LONG = ("17_trainability",)
-"""Figures that take a minute or more each; reproduce.py leaves them out."""
+"""Figures that take a minute or more; the command reproduce does not make them."""
 
-NAMES = tuple(entry.name for entry in FIGURES)
+NAMES = tuple(spec.name for spec in FIGURES)
 
 FORMATS = ("svg", "png", "pdf")
-"""Of the static figures."""
+"""The formats of static figures."""

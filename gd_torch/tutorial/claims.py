@@ -1,4 +1,4 @@
-"""Section 4: the text's claims, each with its measured figure."""
+"""Section 4: the claims of the text, each with a measurement."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def section(one: Curve, two: Bowl) -> Section:
     _all_at_once(part, two)
     _fastest(part, two)
     _two_for_many(part)
-    _hopeless(part)
+    _grid_search(part)
     return part
 
 
@@ -68,21 +68,21 @@ def _shrinking(part: Section, one: Curve, two: Bowl) -> None:
 
 
 def _learning_rates(part: Section) -> None:
-    """A scan of 400 rates from the tutorial's start: where does descent stop converging?"""
+    """Which of 401 learning rates from 0.001 to 1 converge from the tutorial's start."""
     rates = [10 ** (-3 + 3 * i / 400) for i in range(401)]
-    outcome = [
+    runs = [
         descend(curve, CURVE.start[0], learning_rate=rate, steps=200, tolerance=1e-3, record="last")
         for rate in rates
     ]
-    good = [rate for rate, run in zip(rates, outcome, strict=True) if run.converged]
-    gone = [rate for rate, run in zip(rates, outcome, strict=True) if run.stop.diverged]
-    slow = [rate for rate in rates if rate < good[0]]
-    ordered = bool(slow) and bool(gone) and max(good) < 1 and rates[-1] in gone
+    good = [rate for rate, run in zip(rates, runs, strict=True) if run.converged]
+    too_large = [rate for rate, run in zip(rates, runs, strict=True) if run.stop.diverged]
+    too_small = [rate for rate in rates if rate < good[0]]
+    ordered = bool(too_small) and bool(too_large) and max(good) < 1 and rates[-1] in too_large
     part.fact(
         "3",
         "rates that reach slope 1e-3 in 200 steps",
         "not too big, not too small",
-        f"{good[0]:.4f} to {good[-1]:.3f}; diverges from {gone[0]:.3f}",
+        f"{good[0]:.4f} to {good[-1]:.3f}; diverges from {too_large[0]:.3f}",
         ordered,
     )
 
@@ -130,7 +130,7 @@ def _fastest(part: Section, two: Bowl) -> None:
 
 
 def _two_for_many(part: Section) -> None:
-    """The scalar way gives every weight its own argument and its own partial."""
+    """Compare two matrix arguments with one scalar argument, and one partial, per weight."""
     X, Y, _ = load_iris()
     mse = network_mse(X, Y)
     for hidden in (2, 4):
@@ -168,7 +168,7 @@ def _median_time(call: Callable[[], object], repeats: int = 100) -> float:
     return statistics.median(times)
 
 
-def _hopeless(part: Section) -> None:
+def _grid_search(part: Section) -> None:
     cost = network_grid_cost()
     part.fact(
         "7",
@@ -180,7 +180,7 @@ def _hopeless(part: Section) -> None:
 
 
 def network_grid_cost() -> GridCost:
-    """What the grid of 100^14 points over the weights of the 4-2-3 net would take."""
+    """The cost of a grid of 100^14 points over the weights of the 4-2-3 net."""
     X, Y, _ = load_iris()
     axis = torch.linspace(-5, 5, 100, dtype=torch.float64)
     return search_cost(_of_scalars(network_mse(X, Y), 2), *[axis] * 14)

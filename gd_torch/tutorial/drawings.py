@@ -1,4 +1,4 @@
-"""One function per figure: compute, then draw, with the finding in the title."""
+"""One function for each figure: run the computation, draw it, and state the result in the title."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gd_torch.tutorial import trainability_data
 CURVE_LIMITS = (-1.6, 2.15)
 FRAMES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 28, 36, 46, 60, 80, 105, 140, 190, 260, 350, 470)
 FRAME_TIMES = (1500, *[500] * (len(FRAMES) - 1), 3000)
-"""Milliseconds per frame: the first and the last stay longer."""
+"""The time of each frame in milliseconds; the first and the last one are longer."""
 
 
 def brute_force() -> Figure:
@@ -139,18 +139,18 @@ def paths_from_above() -> Figure:
 
 def one_at_a_time() -> Figure:
     """Figure 11."""
-    ways = {
+    paths = {
         "both weights at once": runs.all_at_once(),
         "one weight at a time": runs.one_weight_at_a_time(),
     }
-    ends = [number(way.losses[-1], 2) for way in ways.values()]
+    ends = [number(found.losses[-1], 2) for found in paths.values()]
     title = (
-        f"After {int(ways['both weights at once'].gradients[-1])} gradient "
+        f"After {int(paths['both weights at once'].gradients[-1])} gradient "
         f"evaluations: {ends[0]} with both weights at once, {ends[1]} "
         "one at a time"
     )
     return plots.one_at_a_time(
-        bowl, ways, (-9, 2), (-2, 8.5), minimum=runs.BOWL_MINIMUM, title=title
+        bowl, paths, (-9, 2), (-2, 8.5), minimum=runs.BOWL_MINIMUM, title=title
     )
 
 

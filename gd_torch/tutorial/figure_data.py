@@ -1,4 +1,4 @@
-"""The computations behind the figures: every number that is drawn comes from here, live."""
+"""The runs and other computations whose results the figures show."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BOWL_MINIMUM = BOWL.minimiser[0], BOWL.minimiser[1]
 STEPS = 3000
 SEEDS = 200
 CURVE_POINTS = 1024
-"""Starts, and learning rates, of the curve's map."""
+"""The number of starts, and of learning rates, of the map of the curve."""
 
 INPUTS, OUTPUTS = 4, 3
 
@@ -54,12 +54,12 @@ def grids() -> dict[int, GridResult]:
 
 @cache
 def curve_run(rate: float, steps: int = 20_000) -> Descent:
-    """The curve from the tutorial's start."""
+    """A descent of the curve from the tutorial's start."""
     return descend(curve, CURVE.start, learning_rate=rate, steps=steps, tolerance=1e-8)
 
 
 def by_hand(steps: int = 2, rate: float = 0.01) -> list[tuple[float, float]]:
-    """(w, slope) as a person notes them: rounded half up to two decimals at every step."""
+    """(w, slope) of each step as computed by hand: rounded half up to two decimals."""
     noted = []
     w = Decimal(str(CURVE.start[0]))
     for _ in range(steps + 1):
@@ -73,13 +73,13 @@ def _two_decimals(value: Decimal) -> Decimal:
     return value.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def learning_rate_outcomes(starts: Tensor, rates: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The outcome and the steps of every run of the curve, each of shape (rates, starts).
+def learning_rate_outcomes(starts: Tensor, rates: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """The outcome and the number of steps of every run, both of shape (rates, starts).
 
-    A run converges where abs(slope) < 1e-8.
+    A run has converged when abs(slope) < 1e-8.
     """
     alpha, start = (t.flatten() for t in torch.meshgrid(rates, starts, indexing="ij"))
-    runs = descend_many(curve, start, alpha, steps=most, tolerance=1e-8)
+    runs = descend_many(curve, start, alpha, steps=limit, tolerance=1e-8)
     outcomes = classify_runs(runs, alpha)
     return outcomes.reshape(len(rates), -1), runs.steps.reshape(len(rates), -1)
 
@@ -101,7 +101,7 @@ def bowl_runs() -> dict[str, Descent]:
 
 
 def one_weight_at_a_time(gradients: int = 24) -> CostedPath:
-    """Alternating updates of w1 and w2 on the bowl; each one costs a gradient evaluation."""
+    """Alternating updates of w1 and w2 on the bowl, one gradient evaluation for each update."""
     here = torch.tensor(BOWL.start, dtype=torch.float64)
     path = [here]
     for step in range(gradients):
@@ -114,13 +114,13 @@ def one_weight_at_a_time(gradients: int = 24) -> CostedPath:
 
 
 def all_at_once(gradients: int = 24) -> CostedPath:
-    """Simultaneous updates of both weights; a step costs one gradient evaluation."""
+    """Updates of both weights at once, one gradient evaluation for each update."""
     run = descend(bowl, BOWL.start, learning_rate=BOWL_RATE, steps=gradients)
     return CostedPath((run.path[0], run.path[1]), run.losses, run.recorded_steps)
 
 
 def direction_scans(rates: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)) -> list[DirectionScan]:
-    """Steps from the bowl's start in all 360 degrees, as long as a step of each learning rate."""
+    """Steps from the start on the bowl in all directions, as long as a step at each rate."""
     start = torch.tensor(BOWL.start, dtype=torch.float64)
     down = -torch.stack(partials(bowl)(*start))
     degrees = torch.arange(-180, 180.25, 0.25).double()
@@ -140,16 +140,20 @@ def iris_mse() -> Objective:
 
 
 def stacked_starts(hidden: int, seeds: range) -> Weights:
-    """The start weights of many seeds, with a leading run dimension."""
+    """The start weights of many seeds, stacked along a first dimension."""
     drawn = [init_weights((INPUTS, hidden, OUTPUTS), seed=seed) for seed in seeds]
     return tuple(torch.stack(w) for w in zip(*drawn, strict=True))
 
 
 def losses_by_seed(hidden: int) -> tuple[Tensor, Tensor]:
-    """Steps (from 1, about evenly spaced on a log scale) and losses (t, seeds), learning rate 1.
+    """Losses of all seeds at learning rate 1, at steps about evenly spaced on a log scale.
 
-    The runs are one descent on the sum of their losses, whose partials separate. Compiled steps
-    have the same bits on every processor; some of these runs never settle, and show every bit.
+    The runs are one descent on the sum of their losses: the partials of each run depend on its own
+    weights alone. Steps are compiled because those have the same bits on every processor; some
+    runs do not converge, and amplify differences of the last bit.
+
+    Returns:
+        The steps + 1, shape (t,), and the losses, shape (t, seeds).
     """
     many = torch.func.vmap(iris_mse())
     starts = stacked_starts(hidden, range(SEEDS))
@@ -162,9 +166,9 @@ def losses_by_seed(hidden: int) -> tuple[Tensor, Tensor]:
 
 
 def losses_by_rate(rates: tuple[float, ...], seeds: int) -> Tensor:
-    """The final MSE of the 14-weight net per learning rate and seed, shape (rates, seeds).
+    """The final MSE of the 14-weight net, shape (rates, seeds), for the seeds from 0.
 
-    Compiled, as in :func:`losses_by_seed`.
+    Steps are compiled, as in :func:`losses_by_seed`.
     """
     starts = tuple(w.repeat(len(rates), 1, 1) for w in stacked_starts(2, range(seeds)))
     each = torch.tensor(rates, dtype=torch.float64).repeat_interleave(seeds)
@@ -173,38 +177,37 @@ def losses_by_rate(rates: tuple[float, ...], seeds: int) -> Tensor:
 
 
 def network_run(seed: int = 0) -> Descent:
-    """One run of the 14-weight net, every step recorded."""
+    """One run of the 14-weight net with every step recorded."""
     start = init_weights((INPUTS, 2, OUTPUTS), seed=seed)
     return descend(iris_mse(), start, learning_rate=1.0, steps=STEPS, stepper="compiled")
 
 
 def scalars_against_matrices(hidden: int) -> Comparison:
-    """The gradient at seed 0, by autograd both times: per scalar weight, and as two matrices."""
+    """The gradient at the weights of seed 0 by autograd, one weight at a time and as matrices."""
     mse = iris_mse()
     whole = partials(mse)
     weights = init_weights((INPUTS, hidden, OUTPUTS), seed=0)
 
-    def one(matrix: int, place: tuple[int, ...]) -> Tensor:
+    def scalar_partial(matrix: int, position: tuple[int, ...]) -> Tensor:
         """The partial for one entry; every other entry is held constant."""
-        others = list(weights)
 
         def along(w: Tensor) -> Tensor:
-            entry = tuple(torch.tensor(i) for i in place)
-            held = others.copy()
-            held[matrix] = others[matrix].index_put(entry, w)
-            return mse(*held)
+            index = tuple(torch.tensor(i) for i in position)
+            changed = list(weights)
+            changed[matrix] = weights[matrix].index_put(index, w)
+            return mse(*changed)
 
-        return partials(along)(weights[matrix][place])[0]
+        return partials(along)(weights[matrix][position])[0]
 
-    places = [
-        (m, tuple(p)) for m, W in enumerate(weights) for p in torch.ones_like(W).nonzero().tolist()
+    entries = [
+        (matrix, tuple(position))
+        for matrix, W in enumerate(weights)
+        for position in torch.ones_like(W).nonzero().tolist()
     ]
-    scalars = torch.stack([one(*place) for place in places])
-    matrices = torch.cat([d.flatten() for d in whole(*weights)])
     return Comparison(
-        scalars,
-        matrices,
-        _seconds(lambda: [one(*p) for p in places]),
+        torch.stack([scalar_partial(*entry) for entry in entries]),
+        torch.cat([d.flatten() for d in whole(*weights)]),
+        _seconds(lambda: [scalar_partial(*entry) for entry in entries]),
         _seconds(lambda: whole(*weights)),
     )
 

@@ -26,35 +26,35 @@ def make_figures(
 ) -> list[Path]:
     """Compute, draw and write the named figures, their pages and the gallery.
 
-    Without plotly everything but the interactive pages is written.
+    Without plotly the interactive pages are left out.
 
     Args:
         names: some of :data:`~gd_torch.tutorial.catalogue.NAMES`.
-        out: the folder, created if there is none; pages go to ``out/interactive``.
-        format: "svg", "png" or "pdf" for the static figures; None is each figure's own. The
-            animation is always a GIF.
+        out: the folder, created if necessary; pages go to ``out/interactive``.
+        format: "svg", "png" or "pdf" for the static figures; None is the default of each figure.
+            The animation is always a GIF.
         progress: show progress bars where stderr is a terminal.
 
     Returns:
         The paths written, ``out/index.html`` last.
 
     Raises:
-        OSError: a file could not be written; none is left incomplete.
+        OSError: a file could not be written.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):  # fail before the work, not after it
+    with tempfile.TemporaryFile(dir=out):  # raises an OSError before the work, not after it
         pass
     trainability_data.QUIET = not progress
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny nets gain nothing from a second; and sums keep their order
+    torch.set_num_threads(1)  # small nets run no faster on more, and sums keep their order
     try:
         written = []
-        entries = [entry for entry in FIGURES if entry.name in names]
-        bar = tqdm(entries, unit="figure", disable=None if progress else True)
-        for entry in bar:
-            bar.set_description(entry.name)
-            written += _make(entry, out, format)
+        chosen = [spec for spec in FIGURES if spec.name in names]
+        bar = tqdm(chosen, unit="figure", disable=None if progress else True)
+        for spec in bar:
+            bar.set_description(spec.name)
+            written += _make(spec, out, format)
         return [*written, write_gallery(out, written)]
     finally:
         torch.set_num_threads(threads)
@@ -69,29 +69,29 @@ def has_plotly() -> bool:
     return True
 
 
-def _make(entry: FigureSpec, out: Path, format: str | None) -> list[Path]:
-    """One figure, and its page if it has one and plotly is installed."""
-    drawn = DRAWINGS[entry.name]()
+def _make(spec: FigureSpec, out: Path, format: str | None) -> list[Path]:
+    """Write one figure, and its page if it has one and plotly is installed."""
+    drawn = DRAWINGS[spec.name]()
     if isinstance(drawn, Figure):
-        written = [save(drawn, out / f"{entry.name}.{format or entry.suffix}")]
+        written = [save(drawn, out / f"{spec.name}.{format or spec.suffix}")]
     else:
-        written = [save_animation(drawn, out / f"{entry.name}.{entry.suffix}", FRAME_TIMES)]
-    if entry.page and has_plotly():
-        path = out / "interactive" / f"{entry.name}.html"
-        written.append(write(path, PAGES[entry.name]().encode()))
+        written = [save_animation(drawn, out / f"{spec.name}.{spec.suffix}", FRAME_TIMES)]
+    if spec.page and has_plotly():
+        path = out / "interactive" / f"{spec.name}.html"
+        written.append(write(path, PAGES[spec.name]().encode()))
     return written
 
 
 def write_gallery(out: Path, written: Sequence[Path]) -> Path:
-    """``index.html`` with every figure that is in the folder."""
+    """Write ``index.html`` with every figure that is in the folder."""
     items = []
-    for entry in FIGURES:
-        suffixes = dict.fromkeys((entry.suffix, *FORMATS))
-        images = [out / f"{entry.name}.{suffix}" for suffix in suffixes]
+    for spec in FIGURES:
+        suffixes = dict.fromkeys((spec.suffix, *FORMATS))
+        images = [out / f"{spec.name}.{suffix}" for suffix in suffixes]
         images = [path for path in images if path in written] or [p for p in images if p.exists()]
-        page = f"interactive/{entry.name}.html" if entry.page else None
+        page = f"interactive/{spec.name}.html" if spec.page else None
         if images and images[0].suffix != ".pdf":
-            command = f"python scripts/make_figures.py --only {entry.name}"
+            command = f"python scripts/make_figures.py --only {spec.name}"
             shown = page if page and (out / page).exists() else None
-            items.append(GalleryItem(images[0].name, shown, entry.caption, entry.alt, command))
+            items.append(GalleryItem(images[0].name, shown, spec.caption, spec.alt, command))
     return write(out / "index.html", gallery(items).encode())

@@ -1,4 +1,4 @@
-"""Part 3: nets with 14 and 28 weights, their matrix partials, training on iris (C1 to C4)."""
+"""Part 3: nets of 14 and 28 weights, their matrix partials, and training on iris (C1 to C4)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from gd_torch.objectives.network import accuracy
 from gd_torch.tutorial.section import Section
 
 POINTS = 100
-"""Seeded random points at which autograd is compared with the closed form."""
+"""The number of random points at which autograd is compared with the closed form."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to train a net on iris."""
+    """The settings of a training on iris."""
 
     hidden: int
     standardised: bool
@@ -41,7 +41,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """How the report calls it."""
+        """The settings as the report prints them."""
         inputs = "standardised" if self.standardised else "raw cm"
         weights = 7 * self.hidden
         return f"{weights} weights, {inputs}, rate {self.learning_rate:g}, {self.steps} steps"
@@ -53,12 +53,12 @@ SETTINGS = (
     Setting(2, True, 1.0, 3000),
     Setting(4, True, 4.0, 2000),
 )
-"""The tutorial's two nets, then standardised inputs, then the defaults of train.py."""
+"""The two nets of the tutorial, one with standardised inputs, and the defaults of train.py."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Training from many seeds: start and end, shape (seeds,) each."""
+    """Results of training from many seeds; each tensor has the shape (seeds,)."""
 
     setting: Setting
     start_mse: Tensor
@@ -75,7 +75,11 @@ class Matrices:
 
 
 def compute(seeds: int, progress: Callable[[int], object]) -> Matrices:
-    """Compare all partials, then train every setting from ``seeds`` seeds."""
+    """Compare all partials, then train with every setting from the seeds 0 to ``seeds`` - 1.
+
+    Args:
+        seeds: the number of seeds. progress: called with the number of steps just made.
+    """
     return Matrices(errors(), tuple(train(setting, seeds, progress) for setting in SETTINGS))
 
 
@@ -83,7 +87,7 @@ Partials = Callable[..., Sequence[Tensor]]
 
 
 def errors() -> dict[str, float]:
-    """Largest relative error of autograd against the closed form, by name of the partial."""
+    """Name of the partial -> largest relative error of autograd against the closed form."""
     X, Y, _ = load_iris()
     generator = torch.Generator().manual_seed(0)
     cases: list[tuple[str, Partials, Partials, tuple[tuple[int, ...], ...]]] = [
@@ -111,7 +115,10 @@ def relative_error(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
 
 
 def train(setting: Setting, seeds: int, progress: Callable[[int], object]) -> Spread:
-    """Descend from every seed at once: the partials of a sum of separate nets stay separate."""
+    """Train from every seed at once, by a descent of the sum of all losses.
+
+    The partials of the sum are those of each net: no loss depends on the weights of another net.
+    """
     X, Y, _ = load_iris()
     X = standardise(X) if setting.standardised else X
     mse = torch.func.vmap(network_mse(X, Y))
@@ -189,13 +196,13 @@ def _training(part: Section, spreads: Sequence[Spread]) -> None:
         rows,
     )
     part.note(
-        "One lucky seed tells nothing: on raw centimetres the same settings end anywhere between "
-        "the lowest and the highest MSE. The last row is what train.py does by default."
+        "The result of a single seed says little: with the same settings runs end anywhere between "
+        "the lowest and the highest MSE. The last row shows the default settings of train.py."
     )
 
 
 def quantiles(values: Tensor) -> list[float]:
-    """Lowest, quartiles and highest."""
+    """The lowest value, the quartiles and the highest value."""
     return (
         values.double()
         .quantile(torch.tensor((0, 0.25, 0.5, 0.75, 1), dtype=torch.float64))

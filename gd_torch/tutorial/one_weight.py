@@ -1,4 +1,4 @@
-"""Part 1: the curve, brute force, the runaway and the learning rate (A1 to A10)."""
+"""Part 1: the curve, brute force, divergence and the learning rate (A1 to A10)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Curve:
     """Every computed result of part 1."""
 
     grids: dict[int, GridResult]
-    runaway: Descent
+    diverged: Descent
     runs: dict[float, Descent]
     first: Descent
 
 
 def compute() -> Curve:
-    """Grids of 1 to 4 decimals on [-2, 2], the runaway, and a run for every learning rate."""
+    """Grids of 1 to 4 decimals on [-2, 2], a diverging run, and a run for every learning rate."""
     start = CURVE.start[0]
     runs = {
         rate: descend(curve, start, learning_rate=rate, steps=10_000, tolerance=TOLERANCE)
@@ -35,14 +35,14 @@ def compute() -> Curve:
     }
     return Curve(
         grids={decimals: brute_force(curve, grid(decimals)) for decimals in (1, 2, 3, 4)},
-        runaway=descend(curve, start, learning_rate=1.0, steps=1000),
+        diverged=descend(curve, start, learning_rate=1.0, steps=1000),
         runs=runs,
         first=descend(curve, start, learning_rate=0.01, steps=2),
     )
 
 
 def grid(decimals: int) -> torch.Tensor:
-    """Every number of so many decimals from -2 to 2."""
+    """All numbers with this many decimals from -2 to 2."""
     scale: int = 10**decimals
     return torch.arange(-2 * scale, 2 * scale + 1, dtype=torch.float64) / scale
 
@@ -51,7 +51,7 @@ def section(computed: Curve) -> Section:
     """The report of part 1."""
     part = Section("1. One weight: y = w^6/6 + w^2/2 - w")
     _brute_force(part, computed.grids)
-    _runaway(part, computed.runaway)
+    _divergence(part, computed.diverged)
     _learning_rates(part, computed.runs)
     _first_steps(part, computed.first)
     _approximation(part, computed.runs[0.1])
@@ -84,17 +84,17 @@ def _brute_force(part: Section, grids: dict[int, GridResult]) -> None:
         part.fact("A4", what, f"100^{weights}", f"{float(cost.evaluations):.0e}", same, source)
 
 
-def _runaway(part: Section, run: Descent) -> None:
+def _divergence(part: Section, run: Descent) -> None:
     path, slopes = run.path[0].tolist(), [partials(curve)(w)[0].item() for w in run.path[0]]
     part.number("A5", "slope at w = 1.9", "25.66", slopes[0])
     part.fact("A6", "step without a learning rate: w - slope", "far left", path[1], path[1] < -20)
     part.fact("A6", "y there", "extremely high", run.losses[1].item(), bool(run.losses[1] > 1e6))
     other = slopes[1] < 0 and abs(slopes[1]) > slopes[0]
     part.fact("A6", "next slope", "larger, other sign", slopes[1], other)
-    gone = run.stop.diverged and run.steps == 4
-    part.fact("A6", "and so on", "escalates", f"{run.steps} updates, then inf", gone)
+    diverged = run.stop.diverged and run.steps == 4
+    part.fact("A6", "and so on", "escalates", f"{run.steps} updates, then inf", diverged)
     part.table(
-        "The runaway at learning rate 1",
+        "The diverging run at learning rate 1",
         ("step", "w", "y", "slope"),
         [
             (i, f"{w:.8g}", f"{y:.8g}", f"{d:.8g}")
@@ -104,12 +104,12 @@ def _runaway(part: Section, run: Descent) -> None:
 
 
 def _learning_rates(part: Section, runs: dict[float, Descent]) -> None:
-    slow, middle, quick = (runs[rate] for rate in (0.001, 0.01, 0.1))
-    crawls = all(run.converged for run in (slow, middle, quick))
-    crawls = crawls and slow.steps > 5 * middle.steps > 25 * quick.steps
-    steps = f"{quick.steps}, {middle.steps}, {slow.steps}"
+    small, medium, large = (runs[rate] for rate in (0.001, 0.01, 0.1))
+    converged = all(run.converged for run in (small, medium, large))
+    slower = converged and small.steps > 5 * medium.steps > 25 * large.steps
+    steps = f"{large.steps}, {medium.steps}, {small.steps}"
     what = "steps to slope 1e-8 at rates 0.1, 0.01, 0.001"
-    part.fact("A7", what, "too small crawls", steps, crawls)
+    part.fact("A7", what, "too small crawls", steps, slower)
     part.fact(
         "A7", "learning rate 0.5", "diverges", runs[0.5].stop.sentence, runs[0.5].stop.diverged
     )
@@ -124,7 +124,7 @@ def _learning_rates(part: Section, runs: dict[float, Descent]) -> None:
 
 
 def _first_steps(part: Section, run: Descent) -> None:
-    """The text rounds at every step, so its second step starts from 1.64."""
+    """The text rounds after every step, so its second step starts from 1.64."""
     exact = run.path[0].tolist()
     part.number("A8", "first update at learning rate 0.01", "1.64", exact[1])
     shown = torch.tensor(1.64, dtype=torch.float64)
@@ -135,7 +135,7 @@ def _first_steps(part: Section, run: Descent) -> None:
     part.number("A9", "second update without rounding", "1.52", exact[2])
     unrounded = partials(curve)(exact[1])[0].item()
     part.table(
-        "The text's numbers, rounded at every step, beside the exact ones",
+        "The text's numbers, rounded after every step, and the exact ones",
         ("", "by hand", "exact"),
         [
             ("w1", 1.64, exact[1]),

@@ -1,4 +1,4 @@
-"""How descents of the tutorial's curve end."""
+"""The outcomes of descents of the tutorial's curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from gd_torch.plots import Outcome
 
 
 def classify_runs(runs: Descents, rates: Tensor) -> Tensor:
-    """The Outcome of every run: a run bounces if its next two updates have opposite signs."""
+    """The :class:`~gd_torch.plots.Outcome` of every run.
+
+    A run that reached the step limit bounces if its next two updates have opposite signs, and is
+    too slow otherwise.
+
+    Args:
+        runs: descents of the curve. rates: their learning rates, shape (runs,).
+    """
     slope = partials(lambda w: curve(w).sum())
     (w,) = runs.weights
     bounces = slope(w)[0] * slope(w - rates * slope(w)[0])[0] < 0

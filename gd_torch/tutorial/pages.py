@@ -1,4 +1,4 @@
-"""One function per interactive page: compute, then build the page."""
+"""One function for each interactive page: run the computation and build the page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gd_torch.plots.style import number
 from gd_torch.tutorial import figure_data as runs
 from gd_torch.tutorial.catalogue import FIGURES
 
-ALT = {entry.name: entry.alt for entry in FIGURES}
+ALT = {spec.name: spec.alt for spec in FIGURES}
 RIM = 200.0
 
 
 def descent() -> str:
-    """Page 05: 40 learning rates from 0.001 to 1; from the start 1.9 the largest ones diverge."""
+    """Page 05: descents of the curve with 40 learning rates from 0.001 to 1."""
     tried = {0.01, *(round(rate, 5) for rate in torch.logspace(-3, 0, 39).tolist())}
     return descent_page(
         curve,
@@ -26,14 +26,14 @@ def descent() -> str:
         minimiser=CURVE.minimiser[0],
         shown=0.01,
         title="The steps shrink as the slope does",
-        summary="Move the step slider or press Play to walk down the curve; move the other slider "
-        "to choose a learning rate, from one that crawls to one that diverges.",
+        summary="Move the step slider or press Play to follow the descent; move the other slider "
+        "to choose a learning rate, from one that converges slowly to one that diverges.",
         alt=ALT["05_descent"],
     )
 
 
 def surface() -> str:
-    """Page 08: interactive plot 1."""
+    """Page 08: the surface of the bowl with tangents at the start."""
     slopes = [number(d) for d in value_and_partials(bowl)(*BOWL.start)[1]]
     return surface_page(
         bowl,
@@ -49,7 +49,7 @@ def surface() -> str:
 
 
 def paths() -> str:
-    """Page 09: interactive plot 2."""
+    """Page 09: the surface of the bowl with four paths."""
     return surface_page(
         bowl,
         basin(bowl, BOWL.minimiser, RIM),

@@ -1,4 +1,4 @@
-"""The runs of figure 17: a net trained with every pair of learning rates."""
+"""Training of a net with every pair of two learning rates, for figure 17."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from gd_torch.typing import Objective
 
 STEPS = 1000
 POINTS, ZOOM_POINTS = 256, 192
-"""Learning rates along a side of the map, and of its zoom."""
+"""The number of learning rates of each matrix, in the map and in the enlarged part."""
 
 LIMITS = (-1.5, 4.0)
 """log10 of the learning rates, the same for both matrices."""
 
 WINDOW = ((-0.2, 1.6), (2.3, 3.3))
-"""log10 of the zoom's learning rates, of W1 and of W2."""
+"""log10 of the learning rates of the enlarged part, of W1 and of W2."""
 
 QUIET = False
-"""No progress bar, even on a terminal."""
+"""Show no progress bar, even on a terminal."""
 
 
 def standardised_mse() -> Objective:
-    """MSE(W1, W2) on the iris data, every measurement with mean 0 and standard deviation 1."""
+    """MSE(W1, W2) on the iris data with standardised features."""
     X, Y, _ = load_iris(dtype=torch.float32)
     return network_mse(standardise(X), Y)
 
 
 def learnt_threshold() -> float:
-    """1/9: the lowest MSE of a net that tells one species from the other two, and those not."""
+    """The lowest MSE of a net that distinguishes only one species from the other two: 1/9."""
     Y = load_iris().Y
     known = Y[:, 0] == 1
     shares = Y[~known].mean(0)  # a half each
@@ -64,13 +64,13 @@ def train_grid(first: Tensor, second: Tensor) -> LossGrid:
 
 
 def trainability() -> tuple[LossGrid, LossGrid]:
-    """The whole map and the zoom into its boundary."""
+    """The whole map, and a part of it with more learning rates."""
 
     def rates(limits: tuple[float, float], points: int) -> Tensor:
         return torch.logspace(*limits, points, dtype=torch.float64)
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)  # compiled blocks give the same bits on any number
+    torch.set_num_threads(os.cpu_count() or 1)  # the bits do not depend on the number of threads
     try:
         whole = train_grid(rates(LIMITS, POINTS), rates(LIMITS, POINTS))
         first, second = (rates(limits, ZOOM_POINTS) for limits in WINDOW)

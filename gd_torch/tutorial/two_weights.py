@@ -11,19 +11,19 @@ from gd_torch import BOWL, Descent, bowl, bowl_partials, descend, partials
 from gd_torch.tutorial.section import Section
 
 ALPHA = 0.1
-"""Our choice: the text gives no learning rate for the bowl."""
+"""The learning rate; the text gives none for the bowl."""
 
 
 @dataclass(frozen=True)
 class BestDirection:
-    """Steps of one length from the start in every direction.
+    """The best of the steps of one length from the start in all directions.
 
     Attributes:
-        length: of the step.
-        steepest: the direction of the negative gradient, degrees.
-        along_gradient: the loss after the step in that direction.
-        off: how far from it the best direction is, degrees, -180 to 180.
-        lowest: the loss after the step in the best direction.
+        length: the length of the step.
+        steepest: the direction of the negative gradient, in degrees.
+        along_gradient: the loss after a step in that direction.
+        off: the angle from there to the best direction, in degrees, -180 to 180.
+        lowest: the loss after a step in the best direction.
     """
 
     length: float
@@ -34,13 +34,19 @@ class BestDirection:
 
     @property
     def best(self) -> float:
-        """The best direction, degrees."""
+        """The best direction, in degrees."""
         return self.steepest + self.off
 
 
 @dataclass(frozen=True)
 class Bowl:
-    """Every computed result of part 2; ``single`` holds one step in w1 only and in w2 only."""
+    """Every computed result of part 2.
+
+    Attributes:
+        run: the descent from the start.
+        single: (w1, w2, y) after a step in w1 only, and after a step in w2 only.
+        scans: the best direction of a step as long as that of the gradient, and of a tiny one.
+    """
 
     run: Descent
     single: tuple[tuple[float, float, float], ...]
@@ -59,7 +65,7 @@ def compute() -> Bowl:
 
 
 def scan_directions(length: float) -> BestDirection:
-    """One step of ``length`` from the start in directions a hundredth of a degree apart."""
+    """Make a step of ``length`` from the start in directions 0.01 degrees apart."""
     w1, w2 = BOWL.start
     d1, d2 = (d.item() for d in partials(bowl)(w1, w2))
     steepest = math.degrees(math.atan2(-d2, -d1)) % 360
@@ -119,7 +125,7 @@ def _path(part: Section, run: Descent) -> None:
     turn = math.degrees(torch.atan2(step[:3, 1], step[:3, 0]).diff().abs().sum())
     part.fact("B6", "the path bends: turn in three steps", "bends", f"{turn:.1f} degrees", turn > 1)
     part.table(
-        f"Descent from (-8, 7) at learning rate {ALPHA} (our choice, the text gives none)",
+        f"Descent from (-8, 7) at learning rate {ALPHA} (the text gives none)",
         ("step", "w1", "w2", "y"),
         [(i, *points[i].tolist(), run.losses[i].item()) for i in (0, 1, 2, 3, 10, run.steps)],
     )

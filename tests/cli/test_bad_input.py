@@ -210,7 +210,7 @@ AT_ONCE = [
     ("reproduce.py", ["--out", "ok.csv"], "--out: must name a folder"),
     ("reproduce.py", ["--out", "ok.csv/deeper"], "--out: must name a folder"),
     ("reproduce.py", ["--json", "none/r.json"], "--json: no such folder: none"),
-    ("make_figures.py", ["--only", "99"], "--only: no figure '99', --list names them"),
+    ("make_figures.py", ["--only", "99"], "--only: no figure '99', --list shows all names"),
     ("make_figures.py", ["--only", ""], "--only: no figure ''"),
     ("make_figures.py", ["--only"], "--only: expected at least one argument"),
     ("make_figures.py", ["--format", "bmp"], "--format: invalid choice"),

@@ -225,7 +225,7 @@ def test_path_outside_is_named():
         (lambda run: plots.paths_from_above(bowl, {"a": run}, (-1, 1), (-1, 1)), "two scalar"),
         (lambda run: plots.tangent(bowl, run, (-1, 1)), "one scalar"),
         (lambda run: plots.tangent(curve, run, (1, -1)), "`limits` must be"),
-        (lambda run: plots.learning_rates(curve, {0.1: run}, (-1, 1), 0.7), "must hold the start"),
+        (lambda run: plots.learning_rates(curve, {0.1: run}, (-1, 1), 0.7), "include the start"),
         (lambda run: plots.paths_from_above(bowl, dict.fromkeys("abcde", run), (-1, 1), (-1, 1)),
          "at most 4 paths"),
         (lambda _: plots.basin(curve2, (0.0, 0.0), 1.0), "`height` must be"),

@@ -70,7 +70,7 @@ def test_the_set_is_complete():
         "08_surface",
         "09_paths",
     ]
-    assert all(entry.caption.endswith(".") and entry.alt for entry in catalogue.FIGURES)
+    assert all(spec.caption.endswith(".") and spec.alt for spec in catalogue.FIGURES)
 
 
 @pytest.mark.parametrize("name", NAMES)

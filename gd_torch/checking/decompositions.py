@@ -1,7 +1,8 @@
-"""Fused torch operations written out in the steps that a derivation by hand goes through.
+"""Fused torch operations, decomposed into the steps that a derivation goes through.
 
-Each function takes the recorder (entered, so that its steps are recorded) and the operation's own
-arguments. A shift that cancels, such as the maximum in a softmax, is computed outside.
+Each function takes the trace mode, which it enters so that the steps are recorded, and the
+arguments of the operation. It returns None to leave the operation as it is. A shift that cancels,
+such as the maximum in a softmax, is computed outside the mode.
 """
 
 from __future__ import annotations
@@ -13,24 +14,24 @@ from torch import Tensor
 
 
 def _shift(z: Tensor, dim: Any) -> Tensor:
-    """What keeps exp in range: nothing where it is in range anyway, as on paper."""
+    """What is subtracted before exp so that it does not overflow; zero where it would not."""
     largest = z.amax(dim, keepdim=True)
     return largest * 0 if bool((z.abs() < 50).all()) else largest
 
 
-def _softmax(mode: Any, z: Tensor, dim: int, _half: bool = False) -> Tensor:
+def _softmax(mode: Any, z: Tensor, dim: int, _half_to_float: bool = False) -> Tensor:
     shift = _shift(z, dim)
     with mode:
         e = torch.exp(z - shift)
         return e / e.sum(dim, keepdim=True)
 
 
-def _log_softmax(mode: Any, z: Tensor, dim: int, _half: bool = False) -> Tensor:
+def _log_softmax(mode: Any, z: Tensor, dim: int, _half_to_float: bool = False) -> Tensor:
     shift = _shift(z, dim)
     with mode:
         e = torch.exp(z - shift)
         total = e.sum(dim, keepdim=True)
-        _ = e / total  # the softmax itself: derivations speak of it
+        _ = e / total  # the softmax, which derivations use
         return z - shift - total.log()
 
 
@@ -39,40 +40,44 @@ def _logsumexp(mode: Any, z: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     with mode:
         e = torch.exp(z - shift)
         total = e.sum(dim, keepdim=True)
-        _ = e / total
+        _ = e / total  # the softmax, which derivations use
         out = total.log() + shift
         return out if keepdim else out.reshape(torch.sum(z, dim).shape)
 
 
-def _nll_loss(mode: Any, logp: Tensor, y: Tensor, weight: Any, how: int, ignore: int) -> Any:
-    if weight is not None or logp.dim() != 2 or bool((y == ignore).any()):
+def _nll_loss(
+    mode: Any, log_p: Tensor, y: Tensor, weight: Any, reduction: int, ignore_index: int
+) -> Any:
+    if weight is not None or log_p.dim() != 2 or bool((y == ignore_index).any()):
         return None
-    onehot = torch.nn.functional.one_hot(y, logp.shape[1]).to(logp.dtype)
+    onehot = torch.nn.functional.one_hot(y, log_p.shape[1]).to(log_p.dtype)
     with mode:
-        loss = -(onehot * logp).sum(1)
-        return _reduced(loss, how), torch.tensor(float(len(y)), dtype=logp.dtype)
+        loss = -(onehot * log_p).sum(1)
+        return _reduce(loss, reduction), torch.tensor(float(len(y)), dtype=log_p.dtype)
 
 
-def _bce(mode: Any, p: Tensor, y: Tensor, weight: Any = None, how: int = 1) -> Tensor | None:
+def _binary_cross_entropy(
+    mode: Any, p: Tensor, y: Tensor, weight: Any = None, reduction: int = 1
+) -> Tensor | None:
     if weight is not None:
         return None
     with mode:
-        return _reduced(-(y * p.log() + (1 - y) * (1 - p).log()), how)
+        return _reduce(-(y * p.log() + (1 - y) * (1 - p).log()), reduction)
 
 
-def _bce_with_logits(
-    mode: Any, z: Tensor, y: Tensor, weight: Any = None, pos_weight: Any = None, how: int = 1
+def _binary_cross_entropy_with_logits(
+    mode: Any, z: Tensor, y: Tensor, weight: Any = None, pos_weight: Any = None, reduction: int = 1
 ) -> Tensor | None:
     if weight is not None or pos_weight is not None:
         return None
     with mode:
-        _ = torch.sigmoid(z)
-        return _reduced(torch.nn.functional.softplus(z) - y * z, how)
+        _ = torch.sigmoid(z)  # derivations use it
+        return _reduce(torch.nn.functional.softplus(z) - y * z, reduction)
 
 
 def _softplus(mode: Any, z: Tensor, *_rest: Any) -> None:
     with mode:
-        torch.sigmoid(z)  # its derivative: derivations speak of it
+        torch.sigmoid(z)  # its derivative, which derivations use
 
 
 def _log_sigmoid(mode: Any, z: Tensor) -> Any:
@@ -85,33 +90,35 @@ def _silu(mode: Any, z: Tensor) -> Tensor:
         return z * torch.sigmoid(z)
 
 
-def _mse(mode: Any, p: Tensor, y: Tensor, how: int = 1) -> Tensor:
+def _mse(mode: Any, p: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
     with mode:
-        return _reduced((p - y) ** 2, how)
+        return _reduce((p - y) ** 2, reduction)
 
 
-def _huber(mode: Any, p: Tensor, y: Tensor, how: int = 1, delta: float = 1.0) -> Tensor:
+def _huber(mode: Any, p: Tensor, y: Tensor, reduction: int = 1, delta: float = 1.0) -> Tensor:
     with mode:
         r = p - y
         near, far = r**2 / 2, delta * (r.abs() - delta / 2)
-        return _reduced(torch.where(r.abs() <= delta, near, far), how)
+        return _reduce(torch.where(r.abs() <= delta, near, far), reduction)
 
 
-def _smooth_l1(mode: Any, p: Tensor, y: Tensor, how: int = 1, beta: float = 1.0) -> Tensor | None:
+def _smooth_l1(
+    mode: Any, p: Tensor, y: Tensor, reduction: int = 1, beta: float = 1.0
+) -> Tensor | None:
     if beta == 0:
         return None
     with mode:
         r = p - y
         near, far = r**2 / (2 * beta), r.abs() - beta / 2
-        return _reduced(torch.where(r.abs() < beta, near, far), how)
+        return _reduce(torch.where(r.abs() < beta, near, far), reduction)
 
 
-def _reduced(loss: Tensor, how: int) -> Tensor:
-    """0 none, 1 mean, 2 sum: torch's codes for a loss's reduction."""
-    return loss.mean() if how == 1 else loss.sum() if how == 2 else loss
+def _reduce(loss: Tensor, reduction: int) -> Tensor:
+    """Torch's codes for the reduction of a loss: 0 none, 1 mean, 2 sum."""
+    return loss.mean() if reduction == 1 else loss.sum() if reduction == 2 else loss
 
 
-def _var(
+def _variance(
     mode: Any, x: Tensor, dim: Any = None, correction: Any = None, keepdim: bool = False
 ) -> Tensor:
     dims = list(range(x.dim())) if dim is None else dim
@@ -121,13 +128,13 @@ def _var(
         return squares / (x.numel() / squares.numel() - (1 if correction is None else correction))
 
 
-def _std(mode: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    var = _var(mode, x, *args, **kwargs)
+def _standard_deviation(mode: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    variance = _variance(mode, x, *args, **kwargs)
     with mode:
-        return var.sqrt()
+        return variance.sqrt()
 
 
-def _norm(
+def _vector_norm(
     mode: Any,
     x: Tensor,
     order: float = 2,
@@ -144,7 +151,7 @@ def _norm(
 
 def _layer_norm(mode: Any, x: Tensor, shape: Any, gain: Any, bias: Any, eps: float) -> Any:
     dims = list(range(x.dim() - len(shape), x.dim()))
-    return _normalised(mode, x, dims, gain, bias, eps, [1] * (x.dim() - len(shape)) + list(shape))
+    return _normalize(mode, x, dims, gain, bias, eps, [1] * (x.dim() - len(shape)) + list(shape))
 
 
 def _batch_norm(
@@ -152,19 +159,19 @@ def _batch_norm(
     x: Tensor,
     gain: Any,
     bias: Any,
-    mean: Any,
-    var: Any,
+    running_mean: Any,
+    running_var: Any,
     training: bool,
     _momentum: float,
     eps: float,
 ) -> Any:
-    if not training or mean is not None or var is not None:
+    if not training or running_mean is not None or running_var is not None:
         return None
     dims = [d for d in range(x.dim()) if d != 1]
-    return _normalised(mode, x, dims, gain, bias, eps, [1, -1] + [1] * (x.dim() - 2))
+    return _normalize(mode, x, dims, gain, bias, eps, [1, -1] + [1] * (x.dim() - 2))
 
 
-def _normalised(
+def _normalize(
     mode: Any, x: Tensor, dims: list[int], gain: Any, bias: Any, eps: float, shape: list[int]
 ) -> Any:
     with mode:
@@ -183,25 +190,25 @@ def _addmm(mode: Any, c: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha
         return a @ b + c
 
 
-DECOMPOSED: dict[str, Any] = {
+DECOMPOSITIONS: dict[str, Any] = {
     "aten._softmax.default": _softmax,
     "aten._safe_softmax.default": lambda mode, z, dim, _dtype=None: _softmax(mode, z, dim),
     "aten._log_softmax.default": _log_softmax,
     "aten.logsumexp.default": _logsumexp,
     "aten.nll_loss_forward.default": _nll_loss,
-    "aten.binary_cross_entropy.default": _bce,
-    "aten.binary_cross_entropy_with_logits.default": _bce_with_logits,
+    "aten.binary_cross_entropy.default": _binary_cross_entropy,
+    "aten.binary_cross_entropy_with_logits.default": _binary_cross_entropy_with_logits,
     "aten.softplus.default": _softplus,
     "aten.log_sigmoid_forward.default": _log_sigmoid,
     "aten.silu.default": _silu,
     "aten.mse_loss.default": _mse,
     "aten.huber_loss.default": _huber,
     "aten.smooth_l1_loss.default": _smooth_l1,
-    "aten.var.correction": _var,
-    "aten.std.correction": _std,
-    "aten.linalg_vector_norm.default": _norm,
+    "aten.var.correction": _variance,
+    "aten.std.correction": _standard_deviation,
+    "aten.linalg_vector_norm.default": _vector_norm,
     "aten.native_layer_norm.default": _layer_norm,
     "aten.native_batch_norm.default": _batch_norm,
     "aten.addmm.default": _addmm,
 }
-"""Operation -> its steps; a rule that returns None leaves the operation as it is."""
+"""Name of an aten operation -> the function that executes its steps."""

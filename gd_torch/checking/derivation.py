@@ -1,4 +1,4 @@
-"""What the hand derivation returned, and what is wrong with its form."""
+"""Call a derivation and check the form of what it returns."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gd_torch.checking.points import copies
+from gd_torch.checking.points import copy_weights
 from gd_torch.typing import Weights
 
-Hand = Callable[..., object]
-"""The hand derivation: a function of the weights that returns one partial per weight."""
+Derivation = Callable[..., object]
+"""Partials derived by hand: a function of the weights that returns one partial per weight."""
 
 
 @dataclass(frozen=True)
-class Given:
-    """One argument's partial as the hand gave it, or what is wrong with its form.
+class DerivedPartial:
+    """What a derivation returned for one argument.
 
     Attributes:
-        tensor: the partial in its weight's dtype and on its device, None if it is no tensor.
+        tensor: the partial in its weight's dtype and on its device; None if it is not a tensor of
+            real numbers.
         fault: the rule that it breaks, "" if none.
     """
 
@@ -29,48 +30,51 @@ class Given:
     fault: str
 
 
-def ask(hand: Hand, weights: Weights) -> list[Given]:
-    """The hand's partials at one point, never an exception."""
+def call_derivation(derivation: Derivation, weights: Weights) -> list[DerivedPartial]:
+    """The derived partials at one point, one per weight; an exception becomes a fault."""
     try:
         with torch.no_grad():
-            given = hand(*copies(weights))
-    except Exception as error:  # whatever the derivation raises is its own mistake
+            returned = derivation(*copy_weights(weights))
+    except Exception as error:  # whatever the derivation raises is a mistake in it
         fault = f"the derivation raised {type(error).__name__}: {error}".splitlines()[0]
-        return [Given(None, fault)] * len(weights)
-    if len(weights) == 1 and not isinstance(given, tuple | list):
-        given = (given,)
-    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != len(weights):
-        what = (
-            f"{len(given)} of them"
-            if isinstance(given, tuple | list)
-            else f"a {type(given).__name__}"
-        )
-        return [Given(None, f"one partial per weight ({len(weights)}) expected, got {what}")] * len(
-            weights
-        )
-    return [_one(d, w) for d, w in zip(given, weights, strict=True)]
+        return [DerivedPartial(None, fault)] * len(weights)
+    if len(weights) == 1 and not isinstance(returned, tuple | list):
+        returned = (returned,)
+    if (
+        isinstance(returned, str)
+        or not isinstance(returned, Sequence)
+        or len(returned) != len(weights)
+    ):
+        got = f"a {type(returned).__name__}"
+        if isinstance(returned, tuple | list):
+            got = f"{len(returned)} of them"
+        fault = f"one partial per weight ({len(weights)}) expected, got {got}"
+        return [DerivedPartial(None, fault)] * len(weights)
+    return [_check_form(d, w) for d, w in zip(returned, weights, strict=True)]
 
 
-def _one(d: object, w: Tensor) -> Given:
+def _check_form(d: object, w: Tensor) -> DerivedPartial:
+    """One partial, converted to its weight's dtype and device, with the rules that it breaks."""
     if isinstance(d, int) and abs(d) > sys.float_info.max:
-        return Given(None, "a partial must be finite, got a whole number beyond every float")
+        return DerivedPartial(None, "a partial must be finite, got an integer beyond every float")
     if isinstance(d, float | int) and not isinstance(d, bool) and w.dim() == 0:
-        return Given(torch.tensor(float(d), dtype=w.dtype, device=w.device), "")
+        return DerivedPartial(torch.tensor(float(d), dtype=w.dtype, device=w.device), "")
     if not isinstance(d, Tensor):
-        return Given(None, f"a partial must be a tensor, got {type(d).__name__}")
+        return DerivedPartial(None, f"a partial must be a tensor, got {type(d).__name__}")
     d = d.detach()
     if d.is_meta or d.layout != torch.strided or d.is_complex():
-        return Given(None, f"a partial must hold real numbers, got {d.dtype} on {d.device}")
-    faults = []
-    if d.shape != w.shape:
-        faults.append(
-            f"a partial must have its weight's shape {tuple(w.shape)}, got {tuple(d.shape)}"
+        fault = f"a partial must hold real numbers, got {d.dtype} on {d.device}"
+        return DerivedPartial(None, fault)
+    faults = [
+        f"a partial must {rule} {wanted}, got {got}"
+        for rule, wanted, got in (
+            ("have its weight's shape", tuple(w.shape), tuple(d.shape)),
+            ("have its weight's dtype", w.dtype, d.dtype),
+            ("be on its weight's device", w.device, d.device),
         )
-    if d.dtype != w.dtype:
-        faults.append(f"a partial must have its weight's dtype {w.dtype}, got {d.dtype}")
-    if d.device != w.device:
-        faults.append(f"a partial must be on its weight's device {w.device}, got {d.device}")
+        if wanted != got
+    ]
     d = d.to(w.device, w.dtype)
     if not bool(torch.isfinite(d).all()):
         faults.append("a partial must be finite, got NaN or infinity")
-    return Given(d, "; ".join(faults))
+    return DerivedPartial(d, "; ".join(faults))

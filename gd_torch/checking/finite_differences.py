@@ -1,4 +1,4 @@
-"""An independent referee: the slope along a direction from values of the objective alone."""
+"""Finite differences: the slope along a direction, from values of the objective alone."""
 
 from __future__ import annotations
 
@@ -12,38 +12,55 @@ from torch import Tensor
 from gd_torch.typing import Objective, Weights
 
 _ROWS = 7
-_STEP = 2.0  # each row's step is the last one's over this
+_STEP_RATIO = 2.0  # each step is the last one divided by this
+_ACCURATE = 1e-4  # a larger relative error calls for smaller steps
 
 
 @dataclass(frozen=True)
-class Slope:
-    """A directional derivative by differences.
+class SlopeEstimate:
+    """A directional derivative by finite differences.
 
     Attributes:
         value: the extrapolated central difference.
-        error: its own estimate of its error, rounding included.
-        kink: whether the slopes from the two sides differ however small the step.
+        error: the estimated error of ``value``, rounding noise included.
+        kink: whether the one-sided slopes differ however small the step.
     """
 
     value: float
     error: float
     kink: bool = False
 
+    @property
+    def accurate(self) -> bool:
+        """Whether smaller steps are not needed."""
+        return not self.kink and self.error <= _ACCURATE * abs(self.value)
 
-def slope(objective: Objective, weights: Weights, direction: Weights) -> Slope | None:
-    """The slope of the objective along a direction of the weights; None where it is not finite.
+
+def estimate_slope(
+    objective: Objective, weights: Weights, direction: Weights
+) -> SlopeEstimate | None:
+    """The slope of the objective at ``weights`` along ``direction``.
 
     Source: C. J. F. Ridders, "Accurate computation of F'(x) and F'(x) F''(x)", Advances in
     Engineering Software 4 (1982): central differences at shrinking steps, extrapolated to zero.
+
+    Args:
+        objective: a torch function of the weights that returns one scalar.
+        weights: the point.
+        direction: one tensor per weight, of its shape; not all zero.
+
+    Returns:
+        The estimate, or None where the direction is zero or a value nearby is not finite.
     """
     size = max(float(d.abs().amax()) for d in direction)
     if size == 0:
         return None
-    reach = max(
+    largest = max(
         float(w.abs().amax()) for w, d in zip(weights, direction, strict=True) if bool(d.any())
     )
     eps = torch.finfo(weights[0].dtype).eps
-    unit = max(reach, 1e-3) / size
+    double = eps < 1e-10
+    unit = max(largest, 1e-3) / size
 
     def along(t: float) -> float:
         moved = tuple(w + t * d for w, d in zip(weights, direction, strict=True))
@@ -51,50 +68,55 @@ def slope(objective: Objective, weights: Weights, direction: Weights) -> Slope |
             return float(objective(*moved))
 
     middle = along(0.0)
-    first = _ridders(along, middle, unit * (1e-2 if eps < 1e-10 else 0.1), eps)
-    if first is None or first.kink or first.error > 1e-4 * abs(first.value):
-        nearer = _ridders(along, middle, unit * (1e-4 if eps < 1e-10 else 1e-2), eps)
-        if nearer is not None and (first is None or first.kink or nearer.error < first.error):
-            first = nearer
-    doubtful = first is None or first.kink or first.error > 1e-4 * abs(first.value)
-    if doubtful and eps < 1e-10:  # a kink nearby is none here
-        nearest = _ridders(along, middle, unit * 1e-7, eps, rows=3)
-        if nearest is not None and (first is None or first.kink or nearest.error < first.error):
-            first = nearest
+    best = _extrapolate(along, middle, unit * (1e-2 if double else 0.1), eps)
+    if best is None or not best.accurate:
+        nearer = _extrapolate(along, middle, unit * (1e-4 if double else 1e-2), eps)
+        best = _better(best, nearer)
+    if double and (best is None or not best.accurate):
+        # a kink closer than 1e-4 but not at the point itself shows no more at this step
+        nearest = _extrapolate(along, middle, unit * 1e-7, eps, rows=3)
+        best = _better(best, nearest)
+    return best
+
+
+def _better(first: SlopeEstimate | None, second: SlopeEstimate | None) -> SlopeEstimate | None:
+    """The second estimate, from smaller steps, where the first one is worse or sees a kink."""
+    if second is not None and (first is None or first.kink or second.error < first.error):
+        return second
     return first
 
 
-def _ridders(
-    along: Callable[[float], float], middle: float, h: float, eps: float, rows: int = _ROWS
-) -> Slope | None:
-    """Neville's tableau over central differences at h, h/2, h/4, ..."""
+def _extrapolate(
+    along: Callable[[float], float], middle: float, step: float, eps: float, rows: int = _ROWS
+) -> SlopeEstimate | None:
+    """Neville's tableau over central differences at ``step``, ``step`` / 2, ``step`` / 4, ..."""
     best, error = math.nan, math.inf
-    before: list[float] = []
+    previous: list[float] = []
     jumps, noises = [], []
     for _ in range(rows):
-        right, left = along(h), along(-h)
+        right, left = along(step), along(-step)
         if not (math.isfinite(right) and math.isfinite(left)):
             return None
-        noise = eps * max(abs(right), abs(left), abs(middle)) / h
-        jumps.append(abs(right + left - 2 * middle) / h)
+        noise = eps * max(abs(right), abs(left), abs(middle)) / step
+        jumps.append(abs(right + left - 2 * middle) / step)
         noises.append(noise)
-        row = [(right - left) / (2 * h)]
+        row = [(right - left) / (2 * step)]
         factor = 1.0
-        for k, coarse in enumerate(before):
-            factor *= _STEP**2
-            row.append((factor * row[k] - coarse) / (factor - 1))
-            estimate = max(abs(row[k + 1] - row[k]), abs(row[k + 1] - coarse)) + noise
+        for k, coarser in enumerate(previous):
+            factor *= _STEP_RATIO**2
+            row.append((factor * row[k] - coarser) / (factor - 1))
+            estimate = max(abs(row[k + 1] - row[k]), abs(row[k + 1] - coarser)) + noise
             if estimate <= error:
                 best, error = row[k + 1], estimate
-        before = row
-        h /= _STEP
-    return Slope(best, error, _kinked(jumps, noises, best, error))
+        previous = row
+        step /= _STEP_RATIO
+    return SlopeEstimate(best, error, _has_kink(jumps, noises, best))
 
 
-def _kinked(jumps: list[float], noises: list[float], best: float, error: float) -> bool:
-    """Whether the difference of the one-sided slopes stays as the step shrinks.
+def _has_kink(jumps: list[float], noises: list[float], best: float) -> bool:
+    """Whether the one-sided slopes still differ at the smallest step.
 
-    On a smooth function it shrinks with the step; at a kink its last value is that of the middle.
+    Their difference shrinks with the step on a smooth function; at a kink it stays.
     """
     last, middle = jumps[-1], jumps[len(jumps) // 2]
     size = max(abs(best) + last, 1e-300)
@@ -102,32 +124,28 @@ def _kinked(jumps: list[float], noises: list[float], best: float, error: float) 
     return not shrinks and last > 1e-4 * size and last > 20 * noises[-1]
 
 
-def basis(weights: Weights, i: int, index: tuple[int, ...]) -> Weights:
-    """The direction of one entry of argument ``i``."""
-    found = [torch.zeros_like(w) for w in weights]
-    found[i][index] = 1
-    return tuple(found)
+def entry_direction(weights: Weights, argument: int, index: tuple[int, ...]) -> Weights:
+    """The unit vector of one entry of one argument."""
+    direction = [torch.zeros_like(w) for w in weights]
+    direction[argument][index] = 1
+    return tuple(direction)
 
 
-def random_direction(weights: Weights, i: int, generator: torch.Generator) -> Weights:
-    """Signs drawn at random for the entries of argument ``i``; the direction has length 1."""
-    found = [torch.zeros_like(w) for w in weights]
-    w = weights[i]
+def random_direction(weights: Weights, argument: int, generator: torch.Generator) -> Weights:
+    """A unit vector with random signs in the entries of one argument, zero in the others."""
+    direction = [torch.zeros_like(w) for w in weights]
+    w = weights[argument]
     signs = torch.randint(0, 2, w.shape, generator=generator).to(w.device, w.dtype) * 2 - 1
-    found[i] = signs / math.sqrt(w.numel())
-    return tuple(found)
+    direction[argument] = signs / math.sqrt(w.numel())
+    return tuple(direction)
 
 
-def inner(a: Weights, b: Weights) -> float:
-    """The directional derivative that a gradient stands for."""
-    return sum(float((x * y).sum()) for x, y in zip(a, b, strict=True))
+def inner_product(gradient: Weights, direction: Weights) -> float:
+    """The directional derivative that a gradient predicts."""
+    return sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
 
 
-def entry(d: Tensor) -> tuple[int, ...]:
-    """The place of the entry of the largest magnitude, NaN first."""
-    flat = int(d.abs().nan_to_num(nan=math.inf, posinf=math.inf).reshape(-1).argmax())
-    place: list[int] = []
-    for n in reversed(d.shape):
-        flat, k = divmod(flat, n)
-        place.insert(0, k)
-    return tuple(place)
+def largest_entry(d: Tensor) -> tuple[int, ...]:
+    """The index of the entry of the largest magnitude; NaN and infinity count as the largest."""
+    flat = d.abs().nan_to_num(nan=math.inf, posinf=math.inf).reshape(-1).argmax()
+    return tuple(int(k) for k in torch.unravel_index(flat, d.shape))

@@ -1,41 +1,39 @@
-"""Judge partials derived by hand against autograd, with a referee that trusts neither."""
+"""check_partials and assert_partials: compare partials derived by hand with autograd's."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from gd_torch.checking.derivation import Hand, ask
-from gd_torch.checking.points import copies, moved_points, point_at
+from gd_torch.checking.derivation import Derivation, call_derivation
+from gd_torch.checking.points import random_points
+from gd_torch.checking.preconditions import argument_names, evaluate_first_point
 from gd_torch.checking.report import PartialsReport, Result
-from gd_torch.checking.verdict import Case, judge
+from gd_torch.checking.verdict import Check, verdict_for
 from gd_torch.typing import Objective, Weights
-from gd_torch.validation import Number, as_weights, check_integer, check_number, check_scalar
+from gd_torch.validation import Number, as_weights, check_integer, check_number
 
-_DRAWS = 40  # calls that must agree where the objective draws random numbers
 _RTOL = {torch.float64: 1e-7, torch.float32: 2e-4}
+_RTOL_OF_HALF = 5e-2  # float16 and bfloat16
 
 
 def check_partials(
     objective: Objective,
-    hand: Hand,
+    hand: Derivation,
     at: Number | Sequence[Number],
     *,
     points: int = 4,
     rtol: float | None = None,
     seed: int = 0,
 ) -> PartialsReport:
-    """Is my derivation right, and if not, what did I do wrong?
+    """Compare partials derived by hand with autograd's, and name the mistake in a wrong one.
 
-    The hand's partials are compared with autograd's, entry by entry, at the given point and at
-    points moved from it (every entry of a weight on its own: a symmetric matrix does not stay
-    so). Differences of the objective's values decide whether autograd itself can be trusted. For
-    wrong partials the objective's recorded operations are replayed backwards with one local rule
-    altered at a time; an alteration that reproduces the hand's numbers at every point names the
-    mistake.
+    The partials are compared entry by entry, at the given point and at random points around it
+    (every entry of a weight moves on its own: a symmetric matrix does not stay symmetric). Finite
+    differences of the objective tell whether autograd itself can be trusted. For a wrong partial
+    the traced operations of the objective are differentiated again with one local rule altered at
+    a time; an alteration that reproduces the derived numbers at every point names the mistake.
 
     Kinds of causes: sign, sign_of_term, constant_factor, factor_of_term, missing_average,
     missing_chain_factor, value_for_derivative, derivative_at_wrong_point, wrong_formula,
@@ -46,10 +44,10 @@ def check_partials(
         objective: a torch function of the weights that returns one scalar of shape ().
         hand: a function of the same weights that returns one partial per weight.
         at: one floating, finite tensor per argument; a float or a tensor is short for a tuple.
-        points: how many points are judged, the given one among them; at least 1.
+        points: the number of points compared, the given one among them; at least 1.
         rtol: relative tolerance; None is 1e-7 in float64 and 2e-4 in float32.
-        seed: draws the moved points and the referee's directions; torch's own generator is left
-            alone.
+        seed: draws the other points and the directions of the finite differences; torch's own
+            generator is not used.
 
     Returns:
         A :class:`PartialsReport`; what ``hand`` or ``objective`` raises becomes a verdict.
@@ -62,41 +60,32 @@ def check_partials(
     >>> report.results[0].verdict, report.results[0].causes[0].kind
     ('wrong', 'wrong_exponent')
     """
-    weights = _checked(at)
+    weights = _check_point(at)
     check_integer("points", points, 1)
     if check_integer("seed", seed, 0) >= 2**63:
         raise ValueError(f"`seed` must be below 2**63, got {seed}")
     if rtol is None:
-        rtol = _RTOL.get(weights[0].dtype, 5e-2)
+        rtol = _RTOL.get(weights[0].dtype, _RTOL_OF_HALF)
     rtol = check_number("rtol", rtol, above=0.0)
-    label, names = _names(objective, len(weights))
-    dtype = str(weights[0].dtype).removeprefix("torch.")
     generator = torch.Generator().manual_seed(seed)
-
-    fault = _fault(objective, weights)
-    given = None
-    if not fault:
-        try:
-            given = point_at(objective, weights, generator)
-        except (RuntimeError, ValueError) as error:
-            fault = f"autograd cannot follow the objective: {error}".splitlines()[0]
-        if given is None and not fault:
-            fault = "the objective or its gradient is not finite at the given point"
-    if given is None:
-        faulty = [
-            Result(n, tuple(w.shape), "objective", note=fault)
-            for n, w in zip(names, weights, strict=True)
-        ]
-        return PartialsReport(label, dtype, tuple(faulty))
-    where = [given, *moved_points(objective, weights, points - 1, generator)]
-    hands = [ask(hand, p.weights) for p in where]
-    case = Case(objective, hand, names, where, hands, rtol, generator)
-    return PartialsReport(label, dtype, tuple(judge(case, i) for i in range(len(weights))))
+    names = argument_names(objective, len(weights))
+    first = evaluate_first_point(objective, weights, generator)
+    if isinstance(first, str):
+        shapes = [tuple(w.shape) for w in weights]
+        results = [Result(*r, "objective", note=first) for r in zip(names, shapes, strict=True)]
+    else:
+        at_points = [first, *random_points(objective, weights, points - 1, generator)]
+        derived = [call_derivation(hand, p.weights) for p in at_points]
+        check = Check(objective, hand, names, at_points, derived, rtol, generator)
+        results = [verdict_for(check, i) for i in range(len(weights))]
+    label = getattr(objective, "__name__", "f").replace("<lambda>", "f")
+    dtype = str(weights[0].dtype).removeprefix("torch.")
+    return PartialsReport(label, dtype, tuple(results))
 
 
 def assert_partials(
     objective: Objective,
-    hand: Hand,
+    hand: Derivation,
     at: Number | Sequence[Number],
     *,
     points: int = 4,
@@ -114,7 +103,7 @@ def assert_partials(
         raise AssertionError(f"partials are not right\n{report}")
 
 
-def _checked(at: Number | Sequence[Number]) -> Weights:
+def _check_point(at: Number | Sequence[Number]) -> Weights:
     """The given point as weights, or an error that names the rule it breaks."""
     weights = as_weights(at, "at")
     for i, w in enumerate(weights):
@@ -123,45 +112,3 @@ def _checked(at: Number | Sequence[Number]) -> Weights:
                 f"`at` must hold finite numbers, its tensor {i} of shape {tuple(w.shape)} does not"
             )
     return weights
-
-
-def _names(objective: Objective, count: int) -> tuple[str, tuple[str, ...]]:
-    """The objective's name and its arguments' names."""
-    label = getattr(objective, "__name__", "f")
-    label = "f" if label == "<lambda>" else label
-    try:
-        parameters = inspect.signature(objective).parameters.values()
-    except (TypeError, ValueError):
-        parameters = {}.values()
-    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    numbered = tuple(f"w{i + 1}" for i in range(count))
-    return label, tuple(plain[:count]) if len(plain) >= count else numbered
-
-
-def _fault(objective: Objective, weights: Weights) -> str:
-    """Why the objective cannot be judged at all, "" if it can."""
-    passed, state = copies(weights), _random_state(weights)
-    try:
-        with torch.no_grad():
-            first = objective(*passed)
-            drew = not torch.equal(state, _random_state(weights))
-            again = [objective(*copies(weights)) for _ in range(_DRAWS if drew else 1)]
-    except Exception as error:  # whatever it raises is the objective's fault
-        return f"the objective raised {type(error).__name__}: {error}".splitlines()[0]
-    for value in (first, *again):
-        check_scalar(value)
-    if any(not torch.equal(a, b) for a, b in zip(passed, weights, strict=True)):
-        return "the objective edits its argument in place: copy it first"
-    for second in again:
-        if not torch.allclose(first, second, rtol=1e-12, atol=0.0, equal_nan=True):
-            return (
-                f"two calls at the same point gave {float(first):.9g} and {float(second):.9g}: "
-                "randomness (dropout?) or an in-place edit"
-            )
-    return ""
-
-
-def _random_state(weights: Weights) -> Tensor:
-    """The state of the generator that a random operation on the weights' device draws from."""
-    device = weights[0].device
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

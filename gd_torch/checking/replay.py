@@ -1,109 +1,165 @@
-"""Reverse mode over a recorded trace, one rule at a time, so that single rules can be altered."""
+"""Replay a trace: vector-Jacobian and Jacobian-vector products whose single rules can be altered.
+
+A trace is differentiated node by node, so that the rule of one node, or the cotangent that one use
+of a value receives, can be replaced by what a wrong derivation would have there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gd_torch.checking.trace import Node, Trace
 
-Edge = tuple[int, int]
-"""A node's index and the place of one of its arguments: one use of a value."""
+
+class Edge(NamedTuple):
+    """One use of a value: the node that uses it and the position among the node's leaves."""
+
+    node: int
+    position: int
+
+
+class Shortcut(NamedTuple):
+    """A pointwise function of one value, written as one step from ``source``.
+
+    Attributes:
+        source: the value that the function is applied to.
+        derivative: what takes the place of the function's derivative, entry by entry.
+    """
+
+    source: int
+    derivative: Tensor
+
 
 Rule = Callable[[Tensor], Tensor]
-"""What stands in for a local rule: cotangent of a node's output -> cotangent of one argument."""
+"""The local vjp of one use: cotangent of the node's output -> cotangent of the argument."""
 
 
 class Replay:
-    """A trace at one point with the cotangent of every value; caches each node's local rule."""
+    """A trace at one point with the cotangent of every value.
 
-    def __init__(self, trace: Trace) -> None:
+    Attributes:
+        trace: the trace.
+        names: the names of the weights, for messages.
+        values: its values, ``trace.values``.
+        producer: value -> the node that produced it; the weights have none.
+        uses: value -> every use of it.
+        cotangents: value -> the derivative of the result with respect to it.
+        gradient: one partial per weight, None for a weight that the result does not depend on.
+        cache: for callers, results that depend on this replay only.
+    """
+
+    def __init__(self, trace: Trace, names: Sequence[str] = ()) -> None:
         self.trace = trace
+        self.names = names or [f"argument {i + 1}" for i in range(trace.weight_count)]
         self.values = trace.values
-        self.maker = {v: n for n in trace.nodes for v in n.outputs if v is not None}
+        self.producer = {v: n for n in trace.nodes for v in n.outputs if v is not None}
         self.uses: dict[int, list[Edge]] = {}
         for n in trace.nodes:
-            for place, v in n.inputs.items():
-                self.uses.setdefault(v, []).append((n.index, place))
-        self.memo: dict[object, Any] = {}
+            for position, v in n.inputs.items():
+                self.uses.setdefault(v, []).append(Edge(n.index, position))
+        self.cache: dict[object, Any] = {}
         self._graphs: dict[int, tuple[list[Tensor], dict[int, Tensor]]] = {}
-        self._slopes: dict[int, dict[int, Tensor]] = {}
-        self._edges: dict[Edge, Tensor] = {}
-        one = {trace.result: torch.ones_like(self.values[trace.result])}
-        self.cotangents: dict[int, Tensor] = {}
-        self.gradient = self.pull(one, keep=self.cotangents)
+        self._derivatives: dict[int, dict[int, Tensor]] = {}
+        self._edge_cotangents: dict[Edge, Tensor] = {}
+        self.cotangents = {trace.result: torch.ones_like(self.values[trace.result])}
+        self.gradient = self._backward(self.cotangents, {}, {}, self._edge_cotangents)
 
-    def pull(
+    def vjp(
         self,
         cotangents: Mapping[int, Tensor],
         altered: Mapping[Edge, Rule] | None = None,
-        keep: dict[int, Tensor] | None = None,
-        shortcuts: Mapping[int, tuple[int, Tensor]] | None = None,
+        shortcuts: Mapping[int, Shortcut] | None = None,
     ) -> list[Tensor | None]:
-        """Bring cotangents of some values back to the weights: J^T applied to them.
+        """Vector-Jacobian product: J^T applied to cotangents of some values.
 
-        A shortcut v -> (u, T) stands for a whole pointwise segment: u receives g * T.
+        Args:
+            cotangents: value -> a tensor of its shape.
+            altered: the local rules to use instead of torch's.
+            shortcuts: value -> the pointwise function that is taken as one step back from it.
+
+        Returns:
+            One tensor per weight, None for a weight that none of the values depends on.
+
+        Raises:
+            RuntimeError: an altered rule returned a cotangent of a shape that does not fit.
         """
-        flow = dict(cotangents) if keep is None else keep
-        flow.update(cotangents)
-        last = max((self.maker[v].index for v in cotangents if v in self.maker), default=-1)
+        return self._backward(dict(cotangents), altered or {}, shortcuts or {}, {})
+
+    def _backward(
+        self,
+        cotangents: dict[int, Tensor],
+        altered: Mapping[Edge, Rule],
+        shortcuts: Mapping[int, Shortcut],
+        edge_cotangents: dict[Edge, Tensor],
+    ) -> list[Tensor | None]:
+        """The backward pass; it adds what it finds to ``cotangents`` and ``edge_cotangents``."""
+
+        def accumulate(value: int, cotangent: Tensor) -> None:
+            known = cotangents.get(value)
+            cotangents[value] = cotangent if known is None else known + cotangent
+
+        last = max((self.producer[v].index for v in cotangents if v in self.producer), default=-1)
         for node in reversed(self.trace.nodes[: last + 1]):
-            if not any(v in flow for v in node.outputs):
+            if not any(v in cotangents for v in node.outputs):
                 continue
             out = node.outputs[0]
-            if shortcuts and out is not None and out in shortcuts:
-                v, factor = shortcuts[out]
-                cot = flow[out] * factor
-                flow[v] = flow[v] + cot if v in flow else cot
+            if out is not None and out in shortcuts:
+                shortcut = shortcuts[out]
+                accumulate(shortcut.source, cotangents[out] * shortcut.derivative)
                 continue
-            for place, cot in self.local(node, flow, altered).items():
-                v = node.inputs[place]
-                flow[v] = flow[v] + cot if v in flow else cot
-                if keep is not None:
-                    self._edges[node.index, place] = cot
-        return [flow.get(v) for v in range(self.trace.weights)]
+            for position, cotangent in self.node_vjp(node, cotangents, altered).items():
+                accumulate(node.inputs[position], cotangent)
+                edge_cotangents[Edge(node.index, position)] = cotangent
+        return [cotangents.get(v) for v in range(self.trace.weight_count)]
 
-    def local(
-        self, node: Node, flow: Mapping[int, Tensor], altered: Mapping[Edge, Rule] | None
+    def node_vjp(
+        self,
+        node: Node,
+        cotangents: Mapping[int, Tensor],
+        altered: Mapping[Edge, Rule] | None = None,
     ) -> dict[int, Tensor]:
-        """One node's cotangents, each argument's by torch's rule or by the altered one."""
-        g = flow.get(node.outputs[0]) if node.outputs[0] is not None else None
+        """The vjp of one node: position of an argument -> its cotangent."""
+        g = cotangents.get(node.outputs[0]) if node.outputs[0] is not None else None
         if altered and g is not None and any((node.index, p) in altered for p in node.inputs):
-            true = self.local(node, flow, None)
-            for place in node.inputs:
-                if rule := altered.get((node.index, place)):
-                    true[place] = rule(g)
-            return true
+            found = self.node_vjp(node, cotangents)
+            for position in node.inputs:
+                if rule := altered.get(Edge(node.index, position)):
+                    found[position] = rule(g)
+            return found
         if node.pointwise and g is not None:
-            slopes = self.slopes(node)
-            return {p: fit(g * slopes[p], self.values[v]) for p, v in node.inputs.items()}
+            derivatives = self.local_derivatives(node)
+            return {
+                p: sum_to_shape(g * derivatives[p], self.values[v].shape)
+                for p, v in node.inputs.items()
+            }
         if node.name == "sum" and g is not None and g.shape == node.leaves[0].shape:
             return {0: g}  # a sum that an altered rule forgot to take
-        return self._by_autograd(node, flow)
+        return self._vjp_by_autograd(node, cotangents)
 
-    def slopes(self, node: Node) -> dict[int, Tensor]:
-        """A pointwise node's derivative for each argument, in the output's shape."""
-        if node.index not in self._slopes:
-            v = node.outputs[0]
-            assert v is not None  # a pointwise node has one tensor output
-            shape = self.values[v].shape
+    def local_derivatives(self, node: Node) -> dict[int, Tensor]:
+        """The derivative of a pointwise node for each argument, in the shape of the output."""
+        if node.index not in self._derivatives:
+            out = node.outputs[0]
+            assert out is not None  # a pointwise node has one tensor output
+            shape = self.values[out].shape
             leaves = {
                 p: self.values[v].expand(shape).detach().clone().requires_grad_()
                 for p, v in node.inputs.items()
             }
             with torch.enable_grad():
-                out = node.run({**leaves})[0]
+                result = node.run({**leaves})[0]
                 found = torch.autograd.grad(
-                    out.sum(), list(leaves.values()), materialize_grads=True
+                    result.sum(), list(leaves.values()), materialize_grads=True
                 )
-            self._slopes[node.index] = dict(zip(leaves, found, strict=True))
-        return self._slopes[node.index]
+            self._derivatives[node.index] = dict(zip(leaves, found, strict=True))
+        return self._derivatives[node.index]
 
-    def _by_autograd(self, node: Node, flow: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """torch's own vjp of this one operation."""
+    def _vjp_by_autograd(self, node: Node, cotangents: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Autograd's vjp of one operation."""
         if node.index not in self._graphs:
             leaves = {
                 p: self.values[v].detach().clone().requires_grad_() for p, v in node.inputs.items()
@@ -111,69 +167,82 @@ class Replay:
             with torch.enable_grad():
                 self._graphs[node.index] = node.run({**leaves}), leaves
         outs, leaves = self._graphs[node.index]
-        some = [
-            (o, flow[v])
+        pairs = [
+            (o, cotangents[v])
             for o, v in zip(outs, node.outputs, strict=True)
-            if v is not None and v in flow and o.requires_grad
+            if v is not None and v in cotangents and o.requires_grad
         ]
-        if not some:
+        if not pairs:
             return {}
-        if any(o.shape != g.shape for o, g in some):
-            raise RuntimeError(f"a cotangent of another shape at {node.name}")
+        for o, g in pairs:
+            if o.shape != g.shape:
+                raise RuntimeError(
+                    f"the cotangent of {node.name} must have shape {tuple(o.shape)}, "
+                    f"got {tuple(g.shape)}"
+                )
         # a sum, not grad_outputs=: with those torch imports its symbolic shapes, half a second
         with torch.enable_grad():
-            total = torch.stack([(o * g).sum() for o, g in some]).sum()
+            total = torch.stack([(o * g).sum() for o, g in pairs]).sum()
         found = torch.autograd.grad(
             total, list(leaves.values()), retain_graph=True, allow_unused=True
         )
         return {p: d for p, d in zip(leaves, found, strict=True) if d is not None}
 
-    def tangents(self, direction: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Forward mode: how every value changes along a direction of the weights."""
-        moved = dict(direction)
-        for node in self.trace.nodes:
-            changed = {p: moved[v] for p, v in node.inputs.items() if v in moved}
-            v = node.outputs[0]
-            if changed and node.pointwise and v is not None:
-                slopes = self.slopes(node)
-                parts = [slopes[p] * t for p, t in changed.items()]
-                moved[v] = sum(parts[1:], parts[0])
-            elif changed:
-                moved.update(self._tangents_of(node, changed))
-        return moved
+    def jvp(self, direction: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Jacobian-vector product: the tangent of every value that changes along a direction.
 
-    def _tangents_of(self, node: Node, changed: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """One operation's J t, as the derivative of its vjp for the cotangent."""
+        Args:
+            direction: weight -> a tensor of its shape.
+        """
+        tangents = dict(direction)
+        for node in self.trace.nodes:
+            changed = {p: tangents[v] for p, v in node.inputs.items() if v in tangents}
+            out = node.outputs[0]
+            if changed and node.pointwise and out is not None:
+                derivatives = self.local_derivatives(node)
+                parts = [derivatives[p] * t for p, t in changed.items()]
+                tangents[out] = sum(parts[1:], parts[0])
+            elif changed:
+                tangents.update(self._jvp_by_autograd(node, changed))
+        return tangents
+
+    def _jvp_by_autograd(self, node: Node, changed: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """The jvp of one operation, as the derivative of its vjp with respect to the cotangent."""
         leaves = {p: self.values[node.inputs[p]].clone().requires_grad_() for p in changed}
         with torch.enable_grad():
             outs = zip(node.run({**leaves}), node.outputs, strict=True)
-            heads = {v: o for o, v in outs if v is not None and o.requires_grad}
-            probes = [torch.zeros_like(o, requires_grad=True) for o in heads.values()]
-            paired = zip(heads.values(), probes, strict=True)
-            back = torch.autograd.grad(
-                torch.stack([(o * p).sum() for o, p in paired]).sum(),
+            results = {v: o for o, v in outs if v is not None and o.requires_grad}
+            cotangents = [torch.zeros_like(o, requires_grad=True) for o in results.values()]
+            pairs = zip(results.values(), cotangents, strict=True)
+            vjps = torch.autograd.grad(
+                torch.stack([(o * g).sum() for o, g in pairs]).sum(),
                 list(leaves.values()),
                 create_graph=True,
                 materialize_grads=True,
             )
-            ends = [(b, t) for b, t in zip(back, changed.values(), strict=True) if b.requires_grad]
+            ends = [(d, t) for d, t in zip(vjps, changed.values(), strict=True) if d.requires_grad]
             if not ends:
                 return {}
-            total = torch.stack([(b * t).sum() for b, t in ends]).sum()
-        found = torch.autograd.grad(total, probes, materialize_grads=True)
-        return dict(zip(heads, found, strict=True))
+            total = torch.stack([(d * t).sum() for d, t in ends]).sum()
+        found = torch.autograd.grad(total, cotangents, materialize_grads=True)
+        return dict(zip(results, found, strict=True))
 
-    def edge(self, edge: Edge) -> Tensor | None:
-        """The true cotangent that one use sends to its argument."""
-        return self._edges.get(edge)
+    def edge_cotangent(self, edge: Edge) -> Tensor | None:
+        """What one use contributes to the cotangent of its value; None without a contribution."""
+        return self._edge_cotangents.get(edge)
 
-    def between(self, u: int, v: int, at: Tensor | None = None) -> Tensor:
-        """dv/du of a pointwise segment, entry by entry, at u or at another tensor."""
+    def pointwise_derivative(self, u: int, v: int, at: Tensor | None = None) -> Tensor:
+        """dv/du, entry by entry, where ``v`` is a pointwise function of the value ``u`` alone.
+
+        Args:
+            u, v: two values.
+            at: where the derivative is taken; None is at the value ``u`` itself.
+        """
         start = (self.values[u] if at is None else at).detach().clone().requires_grad_()
         known: dict[int, Tensor] = {u: start}
-        first = self.maker[u].index + 1 if u in self.maker else 0
+        first = self.producer[u].index + 1 if u in self.producer else 0
         with torch.enable_grad():
-            for node in self.trace.nodes[first : self.maker[v].index + 1]:
+            for node in self.trace.nodes[first : self.producer[v].index + 1]:
                 if any(x in known for x in node.inputs.values()):
                     outs = node.run({p: known[x] for p, x in node.inputs.items() if x in known})
                     known.update(
@@ -182,6 +251,6 @@ class Replay:
         return torch.autograd.grad(known[v].sum(), start, materialize_grads=True)[0]
 
 
-def fit(g: Tensor, like: Tensor) -> Tensor:
-    """Sum a cotangent over the axes along which its argument was broadcast."""
-    return g if g.shape == like.shape else g.sum_to_size(like.shape)
+def sum_to_shape(g: Tensor, shape: torch.Size) -> Tensor:
+    """Sum a cotangent over the axes along which an argument of this shape was broadcast."""
+    return g if g.shape == shape else g.sum_to_size(shape)

@@ -1,8 +1,9 @@
-"""What a check returns, as an object, as text for a terminal, as JSON and as a table."""
+"""The results of a check: as objects, as text for a terminal, as JSON and as an HTML table."""
 
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +16,8 @@ class Cause:
 
     Attributes:
         kind: one of the names listed in :func:`gd_torch.check_partials`.
-        message: one line for people.
-        evidence: what was done to reproduce the hand's numbers, and how closely it does.
+        message: one line that describes the mistake.
+        evidence: how closely it reproduces the derived numbers.
     """
 
     kind: str
@@ -26,12 +27,14 @@ class Cause:
 
 @dataclass(frozen=True)
 class Worst:
-    """The entry where hand and autograd are furthest apart, at the point where they are.
+    """The entry of a derived partial that differs most from autograd's, over all points.
 
     Attributes:
         index: its place in the partial.
-        hand, autograd, numeric: the three values; numeric is None where it was not needed.
-        error: the referee's own estimate of the error of ``numeric``.
+        hand: the derived value.
+        autograd: autograd's value.
+        numeric: the finite difference, None where there is none.
+        error: the estimated error of ``numeric``.
     """
 
     index: tuple[int, ...]
@@ -48,13 +51,14 @@ class Result:
     Attributes:
         name: the argument's name in the objective.
         shape: its shape.
-        verdict: "ok", "wrong", "kink" (no derivative at the given point: not judged there),
-            "objective" (autograd itself cannot be trusted) or "undecided".
-        causes: for "wrong", what reproduces the hand's numbers, the most specific first.
+        verdict: "ok", "wrong", "kink" (no derivative at the given point: not compared there),
+            "objective" (autograd's partial cannot be trusted) or "undecided".
+        causes: for "wrong", the mistakes that reproduce the derived numbers, most specific first.
         worst: the worst entry, None where numbers could not be compared.
         note: one line that explains the verdict.
-        differing: entries that differ at the worst point. points: how many points were judged.
-        relative_error: the largest difference over the largest partial.
+        differing: the number of entries that differ at the worst point.
+        points: the number of points compared.
+        relative_error: the largest difference over the largest entry, at the worst point.
     """
 
     name: str
@@ -99,28 +103,24 @@ class PartialsReport:
         shape = "x".join(map(str, r.shape)) or "scalar"
         head = f"{label}  ({shape})  {r.verdict.upper() if r.verdict != 'ok' else 'ok'}"
         if r.verdict == "ok":
-            return [
-                f"{head}  {r.points} points, relative error {r.relative_error:.0e}, {self.dtype}"
-            ]
+            error = f"relative error {r.relative_error:.0e}"
+            return [f"{head}  {r.points} points, {error}, {self.dtype}"]
         lines = [head]
-        if r.worst is not None and r.verdict == "wrong":
-            entries = 1
-            for n in r.shape:
-                entries *= n
-            where = f", worst {list(r.worst.index)}" if r.worst.index else ""
-            lines[0] += f"  {r.differing} of {entries} entries, {r.points} points{where}"
         if r.worst is not None:
-            lines.append("    " + _numbers(r.worst))
+            worst = f", worst {list(r.worst.index)}" if r.worst.index else ""
+            lines[0] += f"  {r.differing} of {math.prod(r.shape)} entries, {r.points} points{worst}"
+            lines.append("    " + _format_values(r.worst))
         if r.note:
             lines.append(f"    {r.note}")
-        for word, cause in zip(["cause"] + ["or"] * 20, r.causes, strict=False):
-            lines += [f"  {word:5}  {cause.message} [{cause.kind}]", f"         {cause.evidence}"]
+        for k, cause in enumerate(r.causes):
+            lines.append(f"  {'or' if k else 'cause':5}  {cause.message} [{cause.kind}]")
+            lines.append(f"         {cause.evidence}")
         if r.verdict == "wrong" and not r.causes:
             lines.append("  wrong, cause unknown")
         return lines
 
     def to_dict(self) -> dict[str, object]:
-        """The report in JSON's types; numbers that are not finite become None."""
+        """The report as types that JSON has; a number that is not finite becomes None."""
         return {
             "ok": self.ok,
             "objective": self.objective,
@@ -131,11 +131,11 @@ class PartialsReport:
                     "shape": list(r.shape),
                     "verdict": r.verdict,
                     "causes": [vars(c) for c in r.causes],
-                    "worst": None if r.worst is None else _plain(r.worst),
+                    "worst": None if r.worst is None else _worst_to_dict(r.worst),
                     "note": r.note,
                     "differing": r.differing,
                     "points": r.points,
-                    "relative_error": _finite(r.relative_error),
+                    "relative_error": _finite_or_none(r.relative_error),
                 }
                 for r in self.results
             ],
@@ -153,17 +153,17 @@ class PartialsReport:
         return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
-def _numbers(w: Worst) -> str:
+def _format_values(w: Worst) -> str:
     text = f"hand {w.hand:.4g}   autograd {w.autograd:.4g}"
     if w.numeric is not None and w.error is not None:
         text += f"   numeric {w.numeric:.4g} +- {w.error:.0e}"
     return text
 
 
-def _plain(w: Worst) -> dict[str, object]:
-    numbers = {k: _finite(getattr(w, k)) for k in ("hand", "autograd", "numeric", "error")}
+def _worst_to_dict(w: Worst) -> dict[str, object]:
+    numbers = {k: _finite_or_none(getattr(w, k)) for k in ("hand", "autograd", "numeric", "error")}
     return {"index": list(w.index), **numbers}
 
 
-def _finite(x: float | None) -> float | None:
+def _finite_or_none(x: float | None) -> float | None:
     return x if x is not None and abs(x) < float("inf") else None

@@ -1,4 +1,4 @@
-"""An objective's torch operations, recorded once with the values they produced."""
+"""Trace an objective: record its torch operations at one point, with the values they produce."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from gd_torch.checking.decompositions import DECOMPOSED
+from gd_torch.checking.decompositions import DECOMPOSITIONS
 from gd_torch.typing import Objective, Weights
 
-_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_LIBRARY_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
 @dataclass(frozen=True)
 class Node:
     """One recorded operation.
 
+    A *value* is a tensor that depends on a weight; it is named by its place in ``Trace.values``.
+
     Attributes:
-        index: its place in the order of execution.
+        index: its place in ``Trace.nodes``, which is the order of execution.
         op: the aten operator.
         leaves: its arguments, flattened by ``spec``.
-        inputs: place in ``leaves`` -> value, for the arguments that depend on a weight.
-        outputs: the values it produced, None for an output that is no tensor.
-        where: the caller's "file.py:12".
+        spec: the structure of the arguments, as torch's pytree describes it.
+        inputs: position in ``leaves`` -> value, for the arguments that depend on a weight.
+        outputs: the values it produced; None for an output that is no floating tensor.
+        location: the line of the objective that called it, "file.py:12".
     """
 
     index: int
@@ -38,21 +41,28 @@ class Node:
     spec: TreeSpec
     inputs: dict[int, int]
     outputs: tuple[int | None, ...]
-    where: str
+    location: str
 
     @property
     def name(self) -> str:
-        """The operation's plain name: "mm", "sigmoid"."""
+        """The operation's name without its namespace: "mm", "sigmoid"."""
         return str(self.op._schema.name).removeprefix("aten::").strip("_")
 
     @property
     def pointwise(self) -> bool:
-        """Whether every entry of the one output depends on one entry of each argument."""
+        """Whether each entry of the only output depends on one entry of each argument."""
         return torch.Tag.pointwise in self.op.tags and len(self.outputs) == 1
 
-    def run(self, replaced: dict[int, Tensor]) -> list[Any]:
-        """Execute the operation again with some arguments replaced."""
-        leaves = [replaced.get(place, leaf) for place, leaf in enumerate(self.leaves)]
+    def run(self, replacements: dict[int, Tensor]) -> list[Any]:
+        """Execute the operation again.
+
+        Args:
+            replacements: position in ``leaves`` -> the tensor used instead of that argument.
+
+        Returns:
+            One element per output.
+        """
+        leaves = [replacements.get(position, leaf) for position, leaf in enumerate(self.leaves)]
         args, kwargs = tree_unflatten(leaves, self.spec)
         out = self.op(*args, **kwargs)
         return list(out) if isinstance(out, tuple | list) else [out]
@@ -60,13 +70,21 @@ class Node:
 
 @dataclass
 class Trace:
-    """The values that depend on a weight (the weights come first) and the nodes between them."""
+    """The operations on values that depend on a weight, at one point.
 
-    weights: int
+    Attributes:
+        weight_count: the first ``weight_count`` values are the weights.
+        values: the tensors that depend on a weight, as they were when they were produced.
+        nodes: the operations, in the order of execution.
+        result: the value that the objective returned.
+        replayable: False after an operation that cannot be executed again on its own.
+    """
+
+    weight_count: int
     values: list[Tensor] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     result: int = -1
-    sound: bool = True
+    replayable: bool = True
 
     @property
     def signature(self) -> tuple[object, ...]:
@@ -75,132 +93,151 @@ class Trace:
         return shapes, tuple((n.name, tuple(n.inputs.items())) for n in self.nodes), self.result
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes every operation on a value that depends on a weight into a trace."""
+def trace_objective(objective: Objective, weights: Sequence[Tensor]) -> Trace | None:
+    """Trace an objective at one point.
+
+    Fused operations are recorded as their steps (see ``decompositions.py``). An in-place operation
+    is recorded as the operation that returns a new tensor, where torch has one.
+
+    Args:
+        objective: a torch function of the weights that returns one scalar.
+        weights: the point; it is copied.
+
+    Returns:
+        The trace, or None if the objective cannot be replayed: its result does not depend on a
+        weight through recorded operations, or an in-place operation has no counterpart.
+    """
+    leaves = tuple(w.detach().clone() for w in weights)
+    mode = _TraceMode(leaves)
+    with torch.no_grad(), mode:
+        result = objective(*leaves)
+    trace = mode.trace
+    if id(result) not in mode.value_of or not trace.replayable:
+        return None
+    trace.result = mode.value_of[id(result)]
+    return trace
+
+
+class _TraceMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records every operation that has an argument which depends on a weight.
+
+    Attributes:
+        trace: the trace so far.
+        value_of: id of a tensor -> its value.
+    """
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace(len(weights))
-        self.known: dict[int, int] = {}
-        self.made: dict[object, tuple[int | None, ...]] = {}
-        self.alive: list[Tensor] = []  # an id is only good while its tensor lives
+        self.value_of: dict[int, int] = {}
+        self._outputs_of_call: dict[object, tuple[int | None, ...]] = {}
+        self._kept_alive: list[Tensor] = []  # an id may be reused once its tensor is freed
         for w in weights:
-            self.add(w)
+            self._add_value(w)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # else torch imports its compiler here, which takes a second
 
-    def add(self, tensor: Tensor) -> int:
-        self.alive.append(tensor)
-        self.known[id(tensor)] = len(self.trace.values)
-        self.trace.values.append(tensor.detach().clone())  # an in-place edit may follow
-        return len(self.trace.values) - 1
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:  # the signature is torch's
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves, spec = tree_flatten((args, kwargs))
         inputs = {
-            place: self.known[id(leaf)]
-            for place, leaf in enumerate(leaves)
-            if isinstance(leaf, Tensor) and id(leaf) in self.known
+            position: self.value_of[id(leaf)]
+            for position, leaf in enumerate(leaves)
+            if isinstance(leaf, Tensor) and id(leaf) in self.value_of
         }
-        if inputs and (rule := DECOMPOSED.get(str(func))):
-            out = rule(self, *args, **kwargs)
+        if inputs and (decomposition := DECOMPOSITIONS.get(str(func))):
+            out = decomposition(self, *args, **kwargs)
             if out is not None:
                 return out
         if func._schema.is_mutable and inputs:
-            return self.edit(func, leaves, spec, inputs)
+            return self._run_in_place(func, leaves, spec, inputs)
         out = func(*args, **kwargs)
         if inputs:
-            self.record(func, leaves, spec, inputs, out)
+            self._add_node(func, leaves, spec, inputs, out)
         return out
 
-    def edit(self, func: Any, leaves: list[Any], spec: TreeSpec, inputs: dict[int, int]) -> Any:
-        """An in-place operation: recorded as its counterpart that makes a new tensor.
+    def _run_in_place(
+        self, func: Any, leaves: list[Any], spec: TreeSpec, inputs: dict[int, int]
+    ) -> Any:
+        """Execute an in-place operation and record its counterpart that returns a new tensor.
 
-        What else shares the tensor's memory is not followed; whoever replays the trace compares
-        its gradient with autograd's.
+        Other views of the changed tensor keep their old value in the trace. ``evidence.py``
+        therefore compares the gradient of every trace with autograd's before it is used.
         """
         packet = getattr(torch.ops.aten, func._schema.name.removeprefix("aten::")[:-1], None)
         counterpart = getattr(packet, func._overloadname, None)
         args, kwargs = tree_unflatten(leaves, spec)
         if counterpart is None:
-            self.trace.sound = False
+            self.trace.replayable = False
             return func(*args, **kwargs)
-        self.record(counterpart, leaves, spec, inputs, made := counterpart(*args, **kwargs))
+        new = counterpart(*args, **kwargs)
+        self._add_node(counterpart, leaves, spec, inputs, new)
         out = func(*args, **kwargs)
-        self.known[id(out)] = self.known[id(made)]
-        self.alive.append(out)
+        self.value_of[id(out)] = self.value_of[id(new)]
+        self._kept_alive.append(out)
         return out
 
-    def record(
+    def _add_node(
         self, func: Any, leaves: list[Any], spec: TreeSpec, inputs: dict[int, int], out: Any
     ) -> None:
         outs = out if isinstance(out, tuple | list) else (out,)
-        floats = [isinstance(o, Tensor) and o.is_floating_point() for o in outs]
-        if any(floats):
-            key = _key(func, leaves, inputs)
-            if key in self.made:  # the same step again, as in p(w) written twice: one node
-                for o, v in zip(outs, self.made[key], strict=True):
-                    if v is not None:
-                        self.alive.append(o)
-                        self.known[id(o)] = v
-                return
-            self.alive += [x for x in leaves if isinstance(x, Tensor)]
-            made = tuple(self.add(o) if f else None for o, f in zip(outs, floats, strict=True))
-            self.made[key] = made
-            kept = tuple(
-                self.trace.values[inputs[p]] if p in inputs else _kept(x)
-                for p, x in enumerate(leaves)
-            )
-            index = len(self.trace.nodes)
-            self.trace.nodes.append(Node(index, func, kept, spec, inputs, made, _caller()))
+        floating = [isinstance(o, Tensor) and o.is_floating_point() for o in outs]
+        if not any(floating):
+            return
+        key = _call_key(func, leaves, inputs)
+        if key in self._outputs_of_call:  # the same call again, as in p(w) written twice: one node
+            for tensor, value in zip(outs, self._outputs_of_call[key], strict=True):
+                if value is not None:
+                    self._kept_alive.append(tensor)
+                    self.value_of[id(tensor)] = value
+            return
+        self._kept_alive += [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        outputs = tuple(
+            self._add_value(o) if f else None for o, f in zip(outs, floating, strict=True)
+        )
+        self._outputs_of_call[key] = outputs
+        recorded = tuple(
+            self.trace.values[inputs[position]] if position in inputs else _detached(leaf)
+            for position, leaf in enumerate(leaves)
+        )
+        index = len(self.trace.nodes)
+        location = _calling_line()
+        self.trace.nodes.append(Node(index, func, recorded, spec, inputs, outputs, location))
+
+    def _add_value(self, tensor: Tensor) -> int:
+        self._kept_alive.append(tensor)
+        self.value_of[id(tensor)] = len(self.trace.values)
+        self.trace.values.append(tensor.detach().clone())  # a later in-place edit must not show
+        return len(self.trace.values) - 1
 
 
-def _key(func: Any, leaves: list[Any], inputs: dict[int, int]) -> object:
-    """What makes two steps the same: operation, values, constants."""
+def _call_key(func: Any, leaves: list[Any], inputs: dict[int, int]) -> object:
+    """Equal for two calls of one operation on the same values and constants."""
     parts = [
-        ("value", inputs[p])
-        if p in inputs
-        else ("constant", x.data_ptr(), tuple(x.shape), x.stride(), x._version)
-        if isinstance(x, Tensor)
-        else ("number", repr(x))
-        for p, x in enumerate(leaves)
+        ("value", inputs[position])
+        if position in inputs
+        else ("constant", leaf.data_ptr(), tuple(leaf.shape), leaf.stride(), leaf._version)
+        if isinstance(leaf, Tensor)
+        else ("number", repr(leaf))
+        for position, leaf in enumerate(leaves)
     ]
     return str(func), tuple(parts)
 
 
-def _kept(x: Any) -> Any:
-    return x.detach() if isinstance(x, Tensor) else x
+def _detached(leaf: Any) -> Any:
+    return leaf.detach() if isinstance(leaf, Tensor) else leaf
 
 
-def _caller() -> str:
-    """The innermost frame that is neither torch's nor this package's, as "file.py:12"."""
+def _calling_line() -> str:
+    """The innermost line outside torch and this package, as "file.py:12"."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_OURS) and not name.startswith("<frozen"):
+        if not name.startswith(_LIBRARY_FOLDERS) and not name.startswith("<frozen"):
             return f"{Path(name).name}:{frame.f_lineno}"
         if frame.f_back is None:
             break
         frame = frame.f_back
     return "?"
-
-
-def record(objective: Objective, weights: Sequence[Tensor]) -> Trace | None:
-    """The objective's trace at one point, or None where it cannot be replayed.
-
-    An in-place edit is recorded as the operation that makes a new tensor instead, if there is one.
-    """
-    leaves = tuple(w.detach().clone() for w in weights)
-    recorder = _Recorder(leaves)
-    with torch.no_grad(), recorder:
-        value = objective(*leaves)
-    trace = recorder.trace
-    if id(value) not in recorder.known or not trace.sound:
-        return None
-    trace.result = recorder.known[id(value)]
-    return trace

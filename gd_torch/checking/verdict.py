@@ -1,208 +1,228 @@
-"""The verdict on one argument: hand against autograd, autograd against the referee."""
+"""The verdict on one argument: derived against autograd's partial, autograd against differences."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gd_torch.checking.derivation import Given, Hand, ask
+from gd_torch.checking.derivation import Derivation, DerivedPartial
 from gd_torch.checking.diagnosis import diagnose
-from gd_torch.checking.evidence import Evidence
-from gd_torch.checking.finite_differences import Slope, basis, entry, inner, random_direction, slope
-from gd_torch.checking.points import Point, moved_points
-from gd_torch.checking.replay import Replay
+from gd_torch.checking.evidence import collect_evidence
+from gd_torch.checking.finite_differences import (
+    SlopeEstimate,
+    entry_direction,
+    estimate_slope,
+    inner_product,
+    largest_entry,
+    random_direction,
+)
+from gd_torch.checking.points import Point
 from gd_torch.checking.report import Cause, Result, Worst
-from gd_torch.checking.trace import record
 from gd_torch.typing import Objective, Weights
-
-_NAMING_POINTS = 6
 
 
 @dataclass(frozen=True)
-class Case:
-    """One check: the two functions, the points (the given one first) and what the hand said."""
+class Check:
+    """One check.
+
+    Attributes:
+        objective: the function that is differentiated.
+        derivation: what returns the derived partials.
+        names: one name per argument.
+        points: the points, the given one first.
+        derived: per point, the derived partials.
+        rtol: relative tolerance for an entry of a partial.
+        generator: draws directions and further points.
+    """
 
     objective: Objective
-    hand: Hand
+    derivation: Derivation
     names: tuple[str, ...]
     points: list[Point]
-    hands: list[list[Given]]
+    derived: list[list[DerivedPartial]]
     rtol: float
     generator: torch.Generator
 
+    def shape(self, argument: int) -> tuple[int, ...]:
+        """The shape of one argument."""
+        return tuple(self.points[0].weights[argument].shape)
 
-def judge(case: Case, i: int) -> Result:
-    """The verdict on argument ``i``."""
-    name, shape = case.names[i], tuple(case.points[0].weights[i].shape)
-    slopes = [_referee(case, p, i) for p in case.points]
-    kink = any(s.kink for s, _ in slopes[0])
-    blamed = [
-        any(_apart(s, true, p, i) for s, true in found if not s.kink)
-        for p, found in zip(case.points, slopes, strict=True)
-    ]
-    if (blamed[0] and not kink) or sum(blamed[1:]) >= 2:
-        found = next(x for x, bad in zip(slopes, blamed, strict=True) if bad)
-        s, true = next((s, t) for s, t in found if not s.kink)
-        note = (
-            f"autograd's slope {true:.6g} is not the objective's, {s.value:.6g} +- {s.error:.0e}: "
-            "the objective is at fault (a detach, .data or .item()?), the hand is not judged"
-        )
-        return Result(name, shape, "objective", note=note)
-    wrong = _wrong(case, i)
+    def pairs(self, argument: int) -> list[tuple[Point, DerivedPartial]]:
+        """Every point with the derived partial of one argument there."""
+        return [(p, d[argument]) for p, d in zip(self.points, self.derived, strict=True)]
+
+
+class _Slopes(NamedTuple):
+    """The slope along one direction by finite differences and by autograd."""
+
+    estimate: SlopeEstimate
+    autograd: float
+
+
+class _Difference(NamedTuple):
+    """How a derived partial differs from autograd's at one point."""
+
+    relative_error: float
+    worst: Worst
+    differing: int
+
+
+def verdict_for(check: Check, argument: int) -> Result:
+    """The verdict on the derived partial of one argument."""
+    name, shape = check.names[argument], check.shape(argument)
+    slopes = [_directional_slopes(check, p, argument) for p in check.points]
+    kink = any(s.estimate.kink for s in slopes[0])
+    fault = _autograd_fault(check, argument, slopes, kink)
+    if fault:
+        return Result(name, shape, "objective", note=fault)
+    wrong = _wrong_result(check, argument)
     if wrong is not None:
         return wrong
-    judged = len(case.points)
-    error = max(_error(p, g[i], i) for p, g in zip(case.points, case.hands, strict=True))
+    count = len(check.points)
     if kink:
-        note = "the slopes from the two sides differ at the given point: not judged there"
-        return Result(name, shape, "kink", note=note, points=judged - 1, relative_error=0.0)
-    if not any(bool(p.autograd[i].any()) for p in case.points):
+        note = "the one-sided slopes differ at the given point: not compared there"
+        return Result(name, shape, "kink", note=note, points=count - 1, relative_error=0.0)
+    if not any(bool(p.autograd[argument].any()) for p in check.points):
         return Result(name, shape, "undecided", note="the gradient is zero at every point")
-    if not any(s.error < 0.5 * abs(s.value) for found in slopes for s, _ in found):
-        return Result(name, shape, "undecided", note="too noisy: the referee sees no slope")
-    return Result(name, shape, "ok", points=judged, relative_error=error)
+    estimates = [s.estimate for at_point in slopes for s in at_point]
+    if not any(s.error < 0.5 * abs(s.value) for s in estimates):
+        note = "rounding noise hides the finite-difference slope"
+        return Result(name, shape, "undecided", note=note)
+    error = max(_relative_error(p, d, argument) for p, d in check.pairs(argument))
+    return Result(name, shape, "ok", points=count, relative_error=error)
 
 
-def _referee(case: Case, point: Point, i: int) -> list[tuple[Slope, float]]:
-    """(referee, autograd) along random directions of argument ``i``; two at the given point."""
-    found = []
-    for _ in range(2 if point is case.points[0] else 1):
-        d = random_direction(point.weights, i, case.generator)
-        s = _slope(case.objective, point.weights, d)
-        if s is not None:
-            found.append((s, inner(point.autograd, d)))
-    return found
+def _directional_slopes(check: Check, point: Point, argument: int) -> list[_Slopes]:
+    """Slopes along random directions of one argument: two at the given point, one at others."""
+    slopes = []
+    for _ in range(2 if point is check.points[0] else 1):
+        direction = random_direction(point.weights, argument, check.generator)
+        estimate = _try_slope(check.objective, point.weights, direction)
+        if estimate is not None:
+            slopes.append(_Slopes(estimate, inner_product(point.autograd, direction)))
+    return slopes
 
 
-def _slope(objective: Objective, weights: Weights, direction: Weights) -> Slope | None:
+def _try_slope(objective: Objective, weights: Weights, direction: Weights) -> SlopeEstimate | None:
     try:
-        return slope(objective, weights, direction)
-    except Exception:  # the objective may raise a step away from a point at which it does not
+        return estimate_slope(objective, weights, direction)
+    except Exception:  # the objective may raise near a point at which it does not
         return None
 
 
-def _apart(s: Slope, true: float, point: Point, i: int) -> bool:
-    """Whether referee and autograd disagree beyond the referee's own error."""
-    d = point.autograd[i]
-    typical = float(torch.linalg.vector_norm(d)) / d.numel() ** 0.5
-    share = 1e-5 if d.dtype == torch.float64 else 2e-2
-    return bool(abs(s.value - true) > 10 * s.error + share * max(abs(true), abs(s.value), typical))
+def _autograd_fault(check: Check, argument: int, slopes: list[list[_Slopes]], kink: bool) -> str:
+    """Why autograd's partial cannot be trusted, "" if it can.
+
+    One disagreement at the given point is enough, unless that is a kink; of the other points two
+    must disagree, as one of them may lie near a kink.
+    """
+    disagreeing = [
+        any(_disagree(s, p, argument) for s in at_point if not s.estimate.kink)
+        for p, at_point in zip(check.points, slopes, strict=True)
+    ]
+    if not ((disagreeing[0] and not kink) or sum(disagreeing[1:]) >= 2):
+        return ""
+    first = slopes[disagreeing.index(True)]
+    estimate, autograd = next(s for s in first if not s.estimate.kink)
+    return (
+        f"autograd's slope is {autograd:.6g}, the finite-difference slope {estimate.value:.6g} "
+        f"+- {estimate.error:.0e}: the objective hides operations from autograd (a detach, .data "
+        "or .item()?), the derivation was not checked"
+    )
 
 
-def _bad(point: Point, given: Given, i: int, rtol: float) -> Tensor | None:
-    """Which entries differ; None where numbers cannot be compared."""
-    true = point.autograd[i]
-    if given.tensor is None or given.tensor.shape != true.shape:
+def _disagree(slopes: _Slopes, point: Point, argument: int) -> bool:
+    """Whether autograd and finite differences differ by more than the latter's error."""
+    estimate, autograd = slopes
+    d = point.autograd[argument]
+    typical = float(torch.linalg.vector_norm(d)) / math.sqrt(d.numel())
+    rtol = 1e-5 if d.dtype == torch.float64 else 2e-2
+    size = max(abs(autograd), abs(estimate.value), typical)
+    return abs(estimate.value - autograd) > 10 * estimate.error + rtol * size
+
+
+def _differing_entries(
+    point: Point, derived: DerivedPartial, argument: int, rtol: float
+) -> Tensor | None:
+    """A mask of the entries that differ; None where the shapes do."""
+    autograd = point.autograd[argument]
+    if derived.tensor is None or derived.tensor.shape != autograd.shape:
         return None
-    apart = (given.tensor - true).abs()
-    return ~(apart <= rtol * true.abs() + point.noise[i])
+    difference = (derived.tensor - autograd).abs()
+    return ~(difference <= rtol * autograd.abs() + point.noise[argument])
 
 
-def _error(point: Point, given: Given, i: int) -> float:
-    true, largest = point.autograd[i], float(point.autograd[i].abs().amax())
-    if given.tensor is None or given.tensor.shape != true.shape or largest == 0:
+def _relative_error(point: Point, derived: DerivedPartial, argument: int) -> float:
+    """The largest difference over the largest entry; 0 where nothing can be compared."""
+    autograd = point.autograd[argument]
+    largest = float(autograd.abs().amax())
+    if derived.tensor is None or derived.tensor.shape != autograd.shape or largest == 0:
         return 0.0
-    return float((given.tensor - true).abs().amax()) / largest
+    return float((derived.tensor - autograd).abs().amax()) / largest
 
 
-def _wrong(case: Case, i: int) -> Result | None:
-    """The result for a wrong partial, None if no judged point shows a difference."""
-    shape = tuple(case.points[0].weights[i].shape)
-    worst: tuple[float, Worst, int] | None = None
-    fault = next((g[i].fault for g in case.hands if g[i].fault), "")
-    points = len(case.points)
-    for p, g in zip(case.points, case.hands, strict=True):
-        bad = _bad(p, g[i], i, case.rtol)
-        if bad is None or not bool(bad.any()):
+def _wrong_result(check: Check, argument: int) -> Result | None:
+    """The result for a wrong partial, None if no compared point shows a difference."""
+    fault = next((d.fault for _, d in check.pairs(argument) if d.fault), "")
+    points = len(check.points)
+    comparable = True
+    worst: _Difference | None = None
+    for point, derived in check.pairs(argument):
+        mask = _differing_entries(point, derived, argument, check.rtol)
+        comparable &= mask is not None
+        if mask is None or derived.tensor is None or not bool(mask.any()):
             continue
-        seen = _look(case, p, g[i], i, bad)
-        if seen is None:
+        entry = _worst_entry(check, point, derived.tensor, argument, mask)
+        if entry is None:
             points -= 1
             continue
-        size = _error(p, g[i], i)
-        if worst is None or not size <= worst[0]:
-            worst = size, seen, int(bad.sum())
+        error = _relative_error(point, derived, argument)
+        if worst is None or not error <= worst.relative_error:  # not: NaN counts as the largest
+            worst = _Difference(error, entry, int(mask.sum()))
     if worst is None and not fault:
         return None
-    causes: tuple[Cause, ...] = ()
-    if worst is not None or any(
-        _bad(p, g[i], i, 1.0) is None for p, g in zip(case.points, case.hands, strict=True)
-    ):
-        causes = _causes(case, i)
+    causes = _find_causes(check, argument) if worst is not None or not comparable else ()
     return Result(
-        case.names[i], shape, "wrong", causes,
-        worst=None if worst is None else worst[1], note=fault,
-        differing=0 if worst is None else worst[2], points=points,
-        relative_error=float("inf") if worst is None else worst[0],
+        check.names[argument], check.shape(argument), "wrong", causes,
+        worst=None if worst is None else worst.worst, note=fault,
+        differing=0 if worst is None else worst.differing, points=points,
+        relative_error=float("inf") if worst is None else worst.relative_error,
     )  # fmt: skip
 
 
-def _look(case: Case, point: Point, given: Given, i: int, bad: Tensor) -> Worst | None:
-    """The worst entry with the referee's view of it; None where the point is a kink there."""
-    if given.tensor is None:
-        return None
-    index = entry((given.tensor - point.autograd[i]).where(bad, torch.zeros_like(given.tensor)))
-    s = _slope(case.objective, point.weights, basis(point.weights, i, index))
-    if s is not None and s.kink:
+def _worst_entry(
+    check: Check, point: Point, derived: Tensor, argument: int, mask: Tensor
+) -> Worst | None:
+    """The entry that differs most, with its finite difference; None where the point is a kink."""
+    autograd = point.autograd[argument]
+    index = largest_entry((derived - autograd).where(mask, torch.zeros_like(derived)))
+    direction = entry_direction(point.weights, argument, index)
+    estimate = _try_slope(check.objective, point.weights, direction)
+    if estimate is not None and estimate.kink:
         return None
     return Worst(
         index,
-        float(given.tensor[index]),
-        float(point.autograd[i][index]),
-        None if s is None else s.value,
-        None if s is None else s.error,
+        float(derived[index]),
+        float(autograd[index]),
+        None if estimate is None else estimate.value,
+        None if estimate is None else estimate.error,
     )
 
 
-def _causes(case: Case, i: int) -> tuple[Cause, ...]:
-    """Named mistakes: in float64 where both functions can run in it, else as given."""
-    weights = case.points[0].weights
-    if weights[i].dtype != torch.float64:
-        finer = tuple(w.double() for w in weights)
-        if (evidence := _evidence(case, i, finer)) is not None:
-            return diagnose(evidence, i, case.names)
-    evidence = _evidence(case, i, weights)
-    return () if evidence is None else diagnose(evidence, i, case.names)
-
-
-def _evidence(case: Case, i: int, weights: Weights) -> list[Evidence] | None:
-    """Hand, autograd and replay at moved points that share one trace."""
-    found: list[Evidence] = []
-    for p in moved_points(case.objective, weights, _NAMING_POINTS, case.generator):
-        given = ask(case.hand, p.weights)
-        tensors = [g.tensor for g in given]
-        if tensors[i] is None or not bool(torch.isfinite(tensors[i]).all()):  # type: ignore[arg-type]
-            continue
-        hand = tuple(torch.zeros(0) if t is None else t for t in tensors)
-        found.append(Evidence(p.weights, hand, p.autograd, _replay(case.objective, p)))
-    if not found:
-        return None
-    first = found[0].replay
-    if first is None or any(e.replay is None for e in found):
-        return found
-    alike = [
-        e
-        for e in found
-        if e.replay is not None and e.replay.trace.signature == first.trace.signature
-    ]
-    return (
-        alike if len(alike) >= 3 else [Evidence(e.weights, e.hand, e.autograd, None) for e in found]
-    )
-
-
-def _replay(objective: Objective, point: Point) -> Replay | None:
-    """The objective's replay at a point, None unless it gives autograd's own partials."""
-    try:
-        trace = record(objective, point.weights)
-        replay = None if trace is None else Replay(trace)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError):
-        return None
-    if replay is None:
-        return None
-    for d, true, noise in zip(replay.gradient, point.autograd, point.noise, strict=True):
-        apart = true if d is None else d - true
-        if bool((apart.abs() > 1e-9 * true.abs().amax() + noise).any()):
-            return None
-    return replay
+def _find_causes(check: Check, argument: int) -> tuple[Cause, ...]:
+    """The named mistakes: from float64 numbers where both functions accept them, else as given."""
+    weights = check.points[0].weights
+    precisions = [weights]
+    if weights[argument].dtype != torch.float64:
+        precisions.insert(0, tuple(w.double() for w in weights))
+    for converted in precisions:
+        evidence = collect_evidence(
+            check.objective, check.derivation, converted, argument, check.names, check.generator
+        )
+        if evidence:
+            return diagnose(evidence, argument, check.names)
+    return ()

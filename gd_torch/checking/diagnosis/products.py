@@ -1,233 +1,136 @@
-"""Mistakes at products, matrix products, linear algebra and broadcasting: one use of a value."""
+"""Mistakes at one use of a value in a product, a matrix product, or a broadcast operation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from gd_torch.checking.diagnosis.hypotheses import Hypothesis, Seeds
-from gd_torch.checking.diagnosis.linear_algebra import Row, linear_algebra_rows
-from gd_torch.checking.replay import Edge, Replay, Rule, fit
+from gd_torch.checking.diagnosis.hypotheses import Cotangents, Hypothesis, WrongRule
+from gd_torch.checking.diagnosis.linear_algebra import LINEAR_ALGEBRA, linear_algebra_rules
+from gd_torch.checking.diagnosis.matrix_products import matrix_product_rules
+from gd_torch.checking.diagnosis.tensors import tensors_of_shape
+from gd_torch.checking.replay import Edge, Replay, Rule, sum_to_shape
 from gd_torch.checking.trace import Node
 
 
-def pool(replay: Replay, shape: torch.Size) -> dict[str, Tensor]:
-    """Every value and every constant of the trace with this shape, by a stable name."""
-    found = {f"value {i}": v for i, v in enumerate(replay.values) if v.shape == shape}
-    for node in replay.trace.nodes:
-        for place, leaf in enumerate(node.leaves):
-            if place in node.inputs or not isinstance(leaf, Tensor) or leaf.shape != shape:
-                continue
-            if leaf.is_floating_point() and not any(leaf is c for c in found.values()):
-                found[f"constant {node.index}.{place}"] = leaf
-    return found
-
-
 def product_hypotheses(replay: Replay) -> Iterator[Hypothesis]:
-    """Every use of a value in a product, with every wrong local rule."""
+    """Every wrong local rule for every use of a value."""
     for node in replay.trace.nodes:
-        for place in node.inputs:
-            edge = (node.index, place)
-            if replay.edge(edge) is not None:
-                for kind, text in table(replay, node, place):
-                    yield _altered(replay, edge, kind, text)
+        for position in node.inputs:
+            edge = Edge(node.index, position)
+            if replay.edge_cotangent(edge) is not None:
+                for wrong in wrong_rules(replay, edge).values():
+                    yield _replace_rule(node, edge, wrong)
 
 
-def _altered(screen: Replay, edge: Edge, kind: str, text: str) -> Hypothesis:
-    node = screen.trace.nodes[edge[0]]
-    v = node.inputs[edge[1]]
+def _replace_rule(node: Node, edge: Edge, wrong: WrongRule) -> Hypothesis:
+    value, result = node.inputs[edge.position], node.outputs[0]
 
-    def removed(replay: Replay) -> Seeds | None:
-        true = replay.edge(edge)
-        return None if true is None else {v: true}
+    def removed(replay: Replay) -> Cotangents | None:
+        correct = replay.edge_cotangent(edge)
+        return None if correct is None else {value: correct}
 
-    def added(replay: Replay) -> Seeds | None:
-        row = table(replay, replay.trace.nodes[edge[0]], edge[1]).get((kind, text))
-        out = node.outputs[0]
-        g = replay.cotangents.get(out) if out is not None else None
-        if row is None:
-            return None
-        return {v: row[1](replay.edge(edge) if g is None else g)}  # type: ignore[arg-type]
+    def added(replay: Replay) -> Cotangents | None:
+        here = wrong_rules(replay, edge).get((wrong.kind, wrong.message))
+        g = replay.cotangents.get(result) if result is not None else None
+        if g is None:  # of several outputs the first one is not used: its rules ignore g
+            g = replay.edge_cotangent(edge)
+        return None if here is None or g is None else {value: here.rule(g)}
 
-    rank = table(screen, node, edge[1])[kind, text][0]
-    return Hypothesis(
-        kind,
-        f"{text} ({node.name}, {node.where})",
-        rank,
-        removed,
-        added,
-        free=kind == "missing_chain_factor",
-    )
+    message = f"{wrong.message} ({node.name}, {node.location})"
+    scalable = wrong.kind == "missing_chain_factor"
+    return Hypothesis(wrong.kind, message, wrong.rank, removed, added, scalable)
 
 
-def table(replay: Replay, node: Node, place: int) -> dict[tuple[str, str], tuple[float, Rule]]:
-    """(kind, message) -> (rank, wrong local rule) for one use of a value; computed once."""
-    key = ("products", node.index, place)
-    if key not in replay.memo:
-        replay.memo[key] = {(k, t): (rank, rule) for k, t, rank, rule in rows(replay, node, place)}
-    found: dict[tuple[str, str], tuple[float, Rule]] = replay.memo[key]
+def wrong_rules(replay: Replay, edge: Edge) -> dict[tuple[str, str], WrongRule]:
+    """(kind, message) -> the wrong local rule, for one use of a value; computed once."""
+    key = ("wrong rules", edge)
+    if key not in replay.cache:
+        node = replay.trace.nodes[edge.node]
+        rules = _wrong_rules(replay, node, edge.position)
+        replay.cache[key] = {(w.kind, w.message): w for w in rules}
+    found: dict[tuple[str, str], WrongRule] = replay.cache[key]
     return found
 
 
-def rows(replay: Replay, node: Node, place: int) -> Iterator[Row]:
-    """The wrong local rules of one argument of one node."""
-    v = node.outputs[0]
-    g = None if v is None else replay.cotangents.get(v)
-    x = replay.values[node.inputs[place]]
-    if node.name in ("linalg_inv_ex", "linalg_slogdet", "linalg_det", "linalg_solve_ex"):
-        yield from linear_algebra_rows(replay, node, place)
-    elif g is None:
+def _wrong_rules(replay: Replay, node: Node, position: int) -> Iterator[WrongRule]:
+    if node.name in LINEAR_ALGEBRA:
+        yield from linear_algebra_rules(replay, node, position)
+    out = node.outputs[0]
+    g = None if out is None else replay.cotangents.get(out)
+    if g is None:
         return
-    elif node.pointwise and len([t for t in node.leaves if isinstance(t, Tensor)]) > 1:
-        yield from _entrywise(replay, node, place, g, x)
-    elif node.name in ("mm", "bmm", "mv", "dot"):
-        yield from _matmul(replay, node, place, g, x)
-    if g is not None and node.pointwise and g.shape != x.shape:
-        D = replay.slopes(node)[place]
-        yield "missing_sum", "not summed over the broadcast axis", 1.5, lambda g: g * D
-        if x.dim() == g.dim():
-            for axis in range(x.dim()):
-                if x.shape[axis] != g.shape[axis]:
-                    yield (
-                        "missing_sum",
-                        f"one row kept where axis {axis} must be summed",
-                        3.0,
-                        lambda g, axis=axis: (g * D).narrow(axis, 0, 1).expand_as(x),  # type: ignore[misc]
-                    )
-        elif (g * D).shape[1:] == x.shape:
-            yield "missing_sum", "the first row kept, not the sum", 3.0, lambda g: (g * D)[0]
+    x = replay.values[node.inputs[position]]
+    if node.name in ("mm", "bmm", "mv", "dot"):
+        yield from matrix_product_rules(replay, node, position, g, x)
+    elif node.pointwise and sum(isinstance(t, Tensor) for t in node.leaves) > 1:
+        yield from _elementwise_rules(replay, node, position, g, x)
+    if node.pointwise and g.shape != x.shape:
+        yield from _broadcast_rules(replay.local_derivatives(node)[position], g, x)
 
 
-def _entrywise(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> Iterator[Row]:
-    """x * y, x / y: the other operand missing or another one in its place."""
+def _elementwise_rules(
+    replay: Replay, node: Node, position: int, g: Tensor, x: Tensor
+) -> Iterator[WrongRule]:
+    """x * y and x / y: the other operand is missing, or another tensor stands in its place."""
     if node.name in ("add", "sub", "rsub"):
         return
-    D = replay.slopes(node)[place]
+    D = replay.local_derivatives(node)[position]
+
+    def times(factor: Tensor) -> Rule:
+        return lambda g: sum_to_shape(g * factor, x.shape)
+
     if g.dim() == 2 and g.shape[0] == g.shape[1]:
-        yield "transposed", "the cotangent is transposed", 1.5, lambda g: fit(g.mT * D, x)
-    yield "missing_chain_factor", "the other factor is missing", 1.2, lambda g: fit(g, x)
-    if node.name == "div" and place == 1:
-        a, b = (t if isinstance(t, Tensor) else None for t in node.leaves[:2])
-        if a is not None and b is not None:
-            for q in (-1, -3, 1, 2):
-                yield (
-                    "wrong_exponent",
-                    f"exponent {q} where -2 belongs in the quotient rule",
-                    1.2,
-                    lambda g, q=q: fit(-g * a * b**q, x),  # type: ignore[misc]
-                )
-            yield (
-                "missing_chain_factor",
-                "the numerator is missing",
-                1.3,
-                lambda g: fit(-g / b**2, x),
-            )
-    out = replay.values[node.outputs[0]] if node.outputs[0] is not None else x
-    yield (
-        "value_for_derivative",
-        "the value used where a factor belongs",
-        2.5,
-        lambda g: fit(g * out, x),
-    )
-    for name, other in pool(replay, D.shape).items():
+        text = "the cotangent is transposed"
+        yield WrongRule("transposed", text, 1.5, lambda g: sum_to_shape(g.mT * D, x.shape))
+    text = "the other factor is missing"
+    yield WrongRule("missing_chain_factor", text, 1.2, lambda g: sum_to_shape(g, x.shape))
+    if node.name == "div" and position == 1:
+        yield from _quotient_rules(node.leaves[0], node.leaves[1], x.shape)
+    out = node.outputs[0]
+    result = x if out is None else replay.values[out]
+    text = "the value used where a factor belongs"
+    yield WrongRule("value_for_derivative", text, 2.5, times(result))
+    for name, other in tensors_of_shape(replay, D.shape).items():
         if not torch.equal(other, D):
             text = f"{name} used where the other factor belongs"
-            yield "wrong_operand", text, 2.0, lambda g, o=other: fit(g * o, x)  # type: ignore[misc]
-    if node.name == "mul" and D.dim() == 2 and D.shape == x.shape:
-        for text, f in (
-            ("g @ b", lambda g: g @ D),
-            ("g @ b^T", lambda g: g @ D.mT),
-            ("b^T @ g", lambda g: D.mT @ g),
-        ):
-            if D.shape[0] == D.shape[1]:
-                yield "elementwise_vs_matmul", f"{text} where g * b belongs", 2.0, f
+            yield WrongRule("wrong_operand", text, 2.0, times(other), repeatable=False)
+    if node.name == "mul" and D.dim() == 2 and D.shape == x.shape and D.shape[0] == D.shape[1]:
+        kind = "elementwise_vs_matmul"
+        yield WrongRule(kind, "g @ b where g * b belongs", 2.0, lambda g: g @ D)
+        yield WrongRule(kind, "g @ b^T where g * b belongs", 2.0, lambda g: g @ D.mT)
+        yield WrongRule(kind, "b^T @ g where g * b belongs", 2.0, lambda g: D.mT @ g)
 
 
-def _matmul(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> Iterator[Row]:
-    """A @ B: transposes, exchanged operands, an operand of another layer, * for @."""
-    other = node.leaves[1 - place]
-    if node.name in ("mv", "dot"):
-        yield from _vector_product(replay, node, place, g, x)
+def _quotient_rules(a: object, b: object, shape: torch.Size) -> Iterator[WrongRule]:
+    """a / b; the correct rule for b is -g a b^-2."""
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         return
-    left = place == 0  # gA = g B^T, gB = A^T g
 
-    def rule(o: Tensor, h: Tensor) -> Tensor:
-        return h @ o.mT if left else o.mT @ h
+    def with_exponent(a: Tensor, b: Tensor, exponent: int) -> Rule:
+        return lambda g: sum_to_shape(-g * a * b**exponent, shape)
 
-    if other.shape[-1] == other.shape[-2]:
-        yield "transposed", "the other operand is not transposed", 1.0, lambda g: rule(other.mT, g)
-    if x.shape[-1] == x.shape[-2]:
-        yield "transposed", "the product is transposed", 1.5, lambda g: rule(other, g).mT
-    if g.shape[-1] == g.shape[-2]:
-        yield "transposed", "the cotangent is transposed", 1.5, lambda g: rule(other, g.mT)
-    if x.shape == g.shape:
-        yield "missing_chain_factor", "the other operand is missing", 1.2, lambda g: g
-    if other.shape == x.shape == g.shape:
-        yield "elementwise_vs_matmul", "* used where @ belongs", 1.2, lambda g: g * other
-        yield "elementwise_vs_matmul", "* B^T used where @ B^T belongs", 1.2, lambda g: g * other.mT
-    if g.shape == other.shape and g.shape[-1] == g.shape[-2]:
-        yield "wrong_operand", "operands in the wrong order", 1.6, lambda g: rule(g.mT, other.mT)
-    for name, o in pool(replay, other.shape).items():
-        if not torch.equal(o, other):
-            text = f"{name} used where the other operand belongs"
-            yield "wrong_operand", text, 2.0, lambda g, o=o: rule(o, g)  # type: ignore[misc]
-    for i, h in replay.cotangents.items():
-        if h.shape == g.shape and i != node.outputs[0]:
-            text = f"the cotangent of value {i} used where this product's belongs"
-            yield "wrong_operand", text, 3.0, lambda _g, h=h: rule(other, h)  # type: ignore[misc]
-    if x.dim() == 2 and other.dim() == 2:
-        axis = 1 if left else 0
-        yield (
-            "missing_chain_factor",
-            "the other operand is replaced by ones",
-            3.0,
-            lambda g: g.sum(axis, keepdim=True).expand_as(x),
-        )
+    for exponent in (-1, -3, 1, 2):
+        text = f"exponent {exponent} where -2 belongs in the quotient rule"
+        yield WrongRule("wrong_exponent", text, 1.2, with_exponent(a, b, exponent))
+    rule: Rule = lambda g: sum_to_shape(-g / b**2, shape)  # noqa: E731
+    yield WrongRule("missing_chain_factor", "the numerator is missing", 1.3, rule)
 
 
-def _turned(replay: Replay, v: int) -> Tensor | None:
-    """A value that is a product with a square matrix, with that matrix transposed."""
-    maker = replay.maker.get(v)
-    if maker is None:
-        return None
-    if maker.name in ("mm", "mv"):
-        for place in (0, 1):
-            leaf = maker.leaves[place]
-            if leaf.dim() == 2 and leaf.shape[0] == leaf.shape[1]:
-                turned: Tensor = maker.run({place: leaf.mT})[0]
-                return turned
-        return None
-    if len(maker.inputs) == 1 and maker.op.is_view:
-        place, source = next(iter(maker.inputs.items()))
-        before = _turned(replay, source)
-        if before is not None:
-            after: Tensor = maker.run({place: before})[0]
-            return after
-    return None
+def _broadcast_rules(D: Tensor, g: Tensor, x: Tensor) -> Iterator[WrongRule]:
+    """x was broadcast; the correct rule sums g * D over the broadcast axes."""
+    yield WrongRule("missing_sum", "not summed over the broadcast axis", 1.5, lambda g: g * D)
 
+    def first_row(axis: int) -> Rule:
+        return lambda g: (g * D).narrow(axis, 0, 1).expand_as(x)
 
-def _vector_product(replay: Replay, node: Node, place: int, g: Tensor, x: Tensor) -> Iterator[Row]:
-    """A v and x . y."""
-    other = node.leaves[1 - place]
-    if node.name == "mv" and place == 1:
-        if other.shape[0] == other.shape[1]:
-            yield "transposed", "the matrix is not transposed", 1.0, lambda g: other @ g
-            yield "missing_chain_factor", "the matrix is missing", 1.2, lambda g: g
-        if g.shape == x.shape:
-            yield "elementwise_vs_matmul", "diagonal alone", 3.0, lambda g: other.diagonal() * g
-        return
-    rule: Callable[[Tensor], Tensor]
-    rule = (lambda o: torch.outer(g, o)) if node.name == "mv" else (lambda o: g * o)
-    if node.name == "mv" and x.shape[0] == x.shape[1]:
-        yield "transposed", "the outer product is transposed", 1.0, lambda g: rule(other).T
-    if node.name == "dot":
-        yield "missing_chain_factor", "the other operand is missing", 1.3, lambda g: g.expand_as(x)
-    turned = _turned(replay, node.inputs.get(1 - place, -1))
-    if turned is not None and node.name == "dot":
-        yield "transposed", "a matrix before this is transposed", 1.4, lambda g: rule(turned)
-    for name, o in pool(replay, other.shape).items():
-        if not torch.equal(o, other):
-            text = f"{name} used where the other operand belongs"
-            yield "wrong_operand", text, 2.0, lambda g, o=o: rule(o)  # type: ignore[misc]
+    if x.dim() == g.dim():
+        for axis in range(x.dim()):
+            if x.shape[axis] != g.shape[axis]:
+                text = f"one row kept where axis {axis} must be summed"
+                yield WrongRule("missing_sum", text, 3.0, first_row(axis))
+    elif (g * D).shape[1:] == x.shape:
+        text = "the first row kept, not the sum"
+        yield WrongRule("missing_sum", text, 3.0, lambda g: (g * D)[0])

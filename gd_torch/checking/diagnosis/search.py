@@ -1,65 +1,74 @@
-"""Which mistake makes these numbers: ranked causes for one wrong argument."""
+"""Search for the mistakes that reproduce a wrong partial, from specific to general ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gd_torch.checking.diagnosis.factors import extra_factors, groups
-from gd_torch.checking.diagnosis.matcher import Matcher, tested
-from gd_torch.checking.diagnosis.numeric_patterns import Found, from_numbers
+from gd_torch.checking.diagnosis.constants import axis_sizes
+from gd_torch.checking.diagnosis.cotangent_sums import match_cotangent_sums
+from gd_torch.checking.diagnosis.factors import factor_hypotheses
+from gd_torch.checking.diagnosis.hypotheses import Match
+from gd_torch.checking.diagnosis.matcher import Matcher
+from gd_torch.checking.diagnosis.numeric_patterns import match_numeric_patterns
 from gd_torch.checking.diagnosis.pointwise import pointwise_hypotheses
 from gd_torch.checking.diagnosis.products import product_hypotheses
-from gd_torch.checking.diagnosis.terms import Paths, from_splits
-from gd_torch.checking.evidence import Evidence, sizes
+from gd_torch.checking.diagnosis.repeated_mistakes import repeated_mistakes
+from gd_torch.checking.diagnosis.terms import TermMatcher
+from gd_torch.checking.evidence import Evidence
 from gd_torch.checking.report import Cause
 
-_LEAST = 3  # points that must agree before a cause is named
-_REACH = 2.4  # how much less specific than the best a cause may be and still be listed
+_LEAST_POINTS = 3  # that must agree before a mistake is named
+_RANK_RANGE = 2.4  # how much larger than the best rank that of a listed cause may be
 
 
-def diagnose(points: Sequence[Evidence], i: int, names: Sequence[str]) -> tuple[Cause, ...]:
-    """The causes that reproduce the hand's partial ``i`` at every point, the most specific first.
+def diagnose(
+    evidence: Sequence[Evidence], argument: int, names: Sequence[str]
+) -> tuple[Cause, ...]:
+    """Name the mistakes that reproduce the derived partial of one argument at every point.
 
-    The search goes from specific to general and stops at the first stage that explains the
-    numbers; within a stage everything that fits is listed.
+    Args:
+        evidence: the points.
+        argument: the argument whose partial is wrong.
+        names: the names of all arguments.
+
+    Returns:
+        One cause per kind, the most specific first; none where nothing reproduces the numbers.
     """
-    if len(points) < _LEAST:
+    if len(evidence) < _LEAST_POINTS:
         return ()
-    counts = sizes(points[0].replay, points[0].weights)
-    found = list(from_numbers(points, i, names, counts))
-    if points[0].hand[i].shape == points[0].autograd[i].shape:
-        found += _by_replay(points, i, counts, bool(found))
-    return _ranked(found)
+    first = evidence[0]
+    sizes = axis_sizes(first.replay, first.weights)
+    matches = list(match_numeric_patterns(evidence, argument, names, sizes))
+    same_shape = first.derived[argument].shape == first.autograd[argument].shape
+    if same_shape and all(e.replay is not None for e in evidence):
+        matches += _match_alterations(Matcher(evidence, argument, sizes), bool(matches))
+    return _rank_causes(matches)
 
 
-def _by_replay(
-    points: Sequence[Evidence], i: int, counts: dict[int, str], explained: bool
-) -> list[Found]:
-    if any(p.replay is None for p in points):
-        return []
-    matcher = Matcher(points, i, counts)
+def _match_alterations(matcher: Matcher, explained: bool) -> list[Match]:
+    """Alterations of the backward pass; the general ones only if nothing else explains it."""
     replay = matcher.replays[0]
-    found = tested(matcher, pointwise_hypotheses(replay))
-    found += tested(matcher, product_hypotheses(replay))
-    paths = Paths(matcher)
-    found += paths.single()
-    found += from_splits(matcher)
-    if found or explained:
-        return found
-    found = tested(matcher, extra_factors(replay))
-    if found:
-        return found
-    found = [f for g in groups(replay) if (f := matcher.test_group(g)) is not None]
-    return found or list(paths.pairs())
+    matches = matcher.match_all(pointwise_hypotheses(replay))
+    matches += matcher.match_all(product_hypotheses(replay))
+    terms = TermMatcher(matcher)
+    matches += terms.match_single()
+    matches += match_cotangent_sums(matcher)
+    if matches or explained:
+        return matches
+    matches = matcher.match_all(factor_hypotheses(replay))
+    if matches:
+        return matches
+    repeated = map(matcher.match_repeated, repeated_mistakes(replay))
+    return [m for m in repeated if m is not None] or list(terms.match_pairs())
 
 
-def _ranked(found: list[Found]) -> tuple[Cause, ...]:
-    """Sorted by rank; one cause per kind, the best."""
-    best: dict[str, Found] = {}
-    for f in sorted(found, key=lambda f: f[0]):
-        if f[0] <= min(g[0] for g in found) + _REACH:
-            best.setdefault(f[1], f)
+def _rank_causes(matches: list[Match]) -> tuple[Cause, ...]:
+    """The best match of every kind, without those far less specific than the best of all."""
+    best: dict[str, Match] = {}
+    for match in sorted(matches, key=lambda m: m.rank):
+        if match.rank <= min(m.rank for m in matches) + _RANK_RANGE:
+            best.setdefault(match.kind, match)
     return tuple(
-        Cause(kind, message, f"this reproduces your numbers to {error:.0e}")
-        for _, kind, message, error in best.values()
+        Cause(m.kind, m.message, f"this reproduces your numbers to {m.error:.0e}")
+        for m in best.values()
     )

@@ -88,7 +88,7 @@ def _fits_register(allocation: Allocation) -> bool:
 
 
 def _needs_memory(allocation: Allocation, rows: int) -> bool:
-    """Whether neither registers nor the buffers of a tile can hold a node.
+    """Whether neither registers nor the buffers of a tile can store a node.
 
     Args:
         rows: of the first kernel that writes it.

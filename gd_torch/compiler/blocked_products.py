@@ -115,8 +115,8 @@ class BlockedProduct:
         self, shift: dict[str, int], inner: Sequence[str]
     ) -> tuple[LoopContext, list[str]]:
         """The statement at one entry of a block, and the names of its loops there."""
-        moved = [f"({name} + {shift[name]})" if shift.get(name) else name for name in self.names]
-        return LoopContext.of(self.scheduled, moved, inner), moved
+        indices = [f"({name} + {shift[name]})" if shift.get(name) else name for name in self.names]
+        return LoopContext.of(self.scheduled, indices, inner), indices
 
     def _sums_of_block(self, offsets: Offsets) -> list[str]:
         """Sums of products for some entries and some vectors of rows."""
@@ -127,11 +127,11 @@ class BlockedProduct:
             context, _ = self._context(shift, self.inner)
             for vector in range(self._vectors()):
                 total = f"q{len(products)}"
-                given = [
+                operands = [
                     _at_vector(self.access.operand(view, context, True), vector)
                     for view in self.scheduled.statement.arguments
                 ]
-                products.append(_product(total, given, factors))
+                products.append(_product(total, operands, factors))
                 stores.append(_at_vector(self.access.store(context, total), vector))
         totals = [f"q{i}" for i in range(len(products))]
         return [
@@ -148,8 +148,8 @@ class BlockedProduct:
         """Load the sums of earlier terms, if the terms are divided into ranges."""
         if not self.divides_terms:
             return []
-        places = [store.split(" = ")[0] for store in stores]
-        loads = [f"{total} = {place};" for total, place in zip(totals, places, strict=True)]
+        targets = [store.split(" = ")[0] for store in stores]
+        loads = [f"{total} = {target};" for total, target in zip(totals, targets, strict=True)]
         return ["    if (k) {", *(f"      {line}" for line in loads), "    }"]
 
     def _loops_over_terms(self) -> str:
@@ -169,16 +169,16 @@ class BlockedProduct:
         products: list[str] = []
         stores: list[str] = []
         for shift in _shifts(offsets):
-            context, moved = self._context(shift, [])
-            given = [
+            context, indices = self._context(shift, [])
+            operands = [
                 self.access.operand(view, context, True)
                 for view in self.scheduled.statement.arguments
             ]
-            place = f"s{number}[({self.access.entry_of_sum(self.scheduled, moved)}) * H + h]"
+            target = f"s{number}[({self.access.entry_of_sum(self.scheduled, indices)}) * H + h]"
             total = f"q{len(loads)}"
-            loads.append(f"V {total} = {place};")
-            products.append(_product(total, given, factors))
-            stores.append(f"{place} = {total};")
+            loads.append(f"V {total} = {target};")
+            products.append(_product(total, operands, factors))
+            stores.append(f"{target} = {total};")
         return [
             "    for (int h = 0; h < H; h++) {",
             *(f"      {line}" for line in loads),
@@ -191,9 +191,9 @@ class BlockedProduct:
         ]
 
 
-def _product(total: str, given: Sequence[str], factors: dict[str, str]) -> str:
+def _product(total: str, operands: Sequence[str], factors: dict[str, str]) -> str:
     """Add one product; each distinct factor becomes one variable."""
-    left, right = (factors.setdefault(text, f"y{len(factors)}") for text in given)
+    left, right = (factors.setdefault(text, f"y{len(factors)}") for text in operands)
     return f"{total} = vfma({left}, {right}, {total});"
 
 
@@ -208,10 +208,10 @@ def _declarations(factors: dict[str, str], products: Sequence[str]) -> list[str]
 
 def _shifts(offsets: Offsets) -> list[dict[str, int]]:
     """All index offsets within a block, as loop -> offset."""
-    found: list[dict[str, int]] = [{}]
+    shifts: list[dict[str, int]] = [{}]
     for name, count in offsets:
-        found = [{**shift, name: i} for shift in found for i in range(count)]
-    return found
+        shifts = [{**shift, name: i} for shift in shifts for i in range(count)]
+    return shifts
 
 
 def _at_vector(text: str, vector: int) -> str:

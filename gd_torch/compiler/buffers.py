@@ -85,5 +85,5 @@ def _as_numbers(values: Tensor, dtype: torch.dtype) -> Tensor:
         if dtype == torch.float32:  # kernels over rows flush subnormal numbers to zero
             values = torch.where(values.abs() < torch.finfo(dtype).tiny, 0.0, values)
         return values
-    whole = torch.int32 if dtype == torch.float32 else torch.int64
-    return (-values.to(whole)).view(dtype)
+    integer = torch.int32 if dtype == torch.float32 else torch.int64
+    return (-values.to(integer)).view(dtype)

@@ -33,7 +33,7 @@ class Constants:
 
     def view(self, tensor: Tensor) -> View:
         """The entries that a tensor had when it was read, as a view."""
-        kept = self.overwritten.get(id(tensor))
+        saved = self.overwritten.get(id(tensor))
         values = self.values(tensor)
         key = (
             storage_address(values),
@@ -41,7 +41,7 @@ class Constants:
             values.storage_offset(),
             values.shape,
             values.stride(),
-            id(kept),
+            id(saved),
         )
         if key not in self._views:
             self._views[key] = self._new_view(values)

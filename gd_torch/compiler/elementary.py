@@ -29,7 +29,7 @@ _FILES = {
 _HALVES = """\
 /* The halves of a vector of float as vectors of double, and back. */
 typedef T half_ __attribute__((vector_size(BYTES / 2), may_alias));
-typedef union { V whole; half_ part[2]; } halves_;
+typedef union { V both; half_ part[2]; } halves_;
 INLINE dV widened(V x, int i) {
     halves_ h = {x};
     return __builtin_convertvector(h.part[i], dV);
@@ -38,7 +38,7 @@ INLINE V narrowed(dV a, dV b) {
     halves_ h;
     h.part[0] = __builtin_convertvector(a, half_);
     h.part[1] = __builtin_convertvector(b, half_);
-    return h.whole;
+    return h.both;
 }
 """
 

@@ -132,6 +132,6 @@ def same_entry(source: Allocation, view: View, reader: ScheduledStatement) -> bo
     if (producer.row_axis is None) != (reader.row_axis is None):
         return False
     target = producer.statement.target
-    wanted = [view.strides[axis] for axis in reader.loops]
-    own = [target.strides[axis] for axis in producer.loops]
-    return view.offset == 0 and target.offset == 0 and wanted == own
+    read_strides = [view.strides[axis] for axis in reader.loops]
+    written_strides = [target.strides[axis] for axis in producer.loops]
+    return view.offset == 0 and target.offset == 0 and read_strides == written_strides

@@ -174,9 +174,9 @@ class Lowering:
     def _has_layout(self, tensor: Tensor, view: View) -> bool:
         """Whether the storage of ``tensor`` has the layout of the node of ``view``."""
         assert view.node is not None
-        whole = view.node.numel == tensor.numel() and view.offset == 0
+        complete = view.node.numel == tensor.numel() and view.offset == 0
         same = view.strides == strides_of(tensor) and tensor.storage_offset() == 0
-        return whole and same and view.node.kind != "constant"
+        return complete and same and view.node.kind != "constant"
 
     def write(self, target: Tensor, value: View) -> None:
         """Write ``value`` to the entries of ``target``, a view of a known storage."""

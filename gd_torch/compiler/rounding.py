@@ -106,9 +106,9 @@ def summed_terms(name: str, args: Any, out: Any) -> float:
     short = name.removeprefix("aten::")
     if short in _SUMMED_ARGUMENT:
         return max(float(args[_SUMMED_ARGUMENT[short]].shape[-1]), 1.0)
-    made = out[0] if isinstance(out, tuple | list) else out
+    result = out[0] if isinstance(out, tuple | list) else out
     tensors = [a for a in args if isinstance(a, Tensor)]
-    if not tensors or not isinstance(made, Tensor):
+    if not tensors or not isinstance(result, Tensor):
         return 1.0
     if name in _DOT_PRODUCTS:
         return max(float(tensors[0].numel()), 1.0)
@@ -116,5 +116,5 @@ def summed_terms(name: str, args: Any, out: Any) -> float:
         dim = next((a for a in args if type(a) is int), 0)
         return max(float(tensors[0].shape[dim]), 1.0) if tensors[0].dim() else 1.0
     if "convolution" in short:
-        return max(max(t.numel() for t in tensors) / max(made.shape[0], 1), 1.0)
-    return max(max(t.numel() for t in tensors) / max(made.numel(), 1), 1.0)
+        return max(max(t.numel() for t in tensors) / max(result.shape[0], 1), 1.0)
+    return max(max(t.numel() for t in tensors) / max(result.numel(), 1), 1.0)

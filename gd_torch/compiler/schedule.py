@@ -172,9 +172,9 @@ class Schedule:
         if node not in self._zeroed:
             zeroed = Node("computed", node.sizes)
             self._zeroed[node] = zeroed
-            whole = view.graph.all_entries(node, node.sizes)
+            source = view.graph.all_entries(node, node.sizes)
             target = view.graph.all_entries(zeroed, node.sizes)
-            self._add(Statement("valid", zeroed, node.sizes, 0, [whole], target))
+            self._add(Statement("valid", zeroed, node.sizes, 0, [source], target))
         return replace(view, node=self._zeroed[node])
 
 
@@ -199,9 +199,9 @@ def _with_loops(statement: Statement, row_axis: int | None) -> ScheduledStatemen
 def needed_statements(statements: Sequence[Statement], outputs: Sequence[View]) -> list[Statement]:
     """The statements that the outputs depend on, in order."""
     wanted = {view.node for view in outputs if view.node is not None}
-    kept = []
+    needed = []
     for statement in reversed(statements):
         if statement.out in wanted:
-            kept.append(statement)
+            needed.append(statement)
             wanted.update(view.node for view in statement.arguments if view.node is not None)
-    return kept[::-1]
+    return needed[::-1]

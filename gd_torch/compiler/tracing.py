@@ -229,8 +229,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     "it writes into a tensor from outside the objective: "
                     f"{operation_name(func)}{user_line()}"
                 )
-            whole = storage_entries(target.detach())
-            self.operations.append(InitialContents(whole, whole.clone()))
+            entries = storage_entries(target.detach())
+            self.operations.append(InitialContents(entries, entries.clone()))
             self.dependent.add(own)
 
 

@@ -148,18 +148,18 @@ INLINE V v_sign(V x) { return SEL(x > K(0), K(1), SEL(x < K(0), K(-1), K(0))); }
 /* The exact remainder |x| mod |y| in integer arithmetic, one bit of the quotient at a time. */
 static __attribute__((noinline, unused)) T fmod_lane(T x, T y) {
     union { T f; J i; } a = {s_abs(x)}, b = {s_abs(y)};
-    const J whole = (J)1 << FRACTION;
+    const J one = (J)1 << FRACTION;
     J ea = a.i >> FRACTION, eb = b.i >> FRACTION;
-    J ma = a.i & (whole - 1), mb = b.i & (whole - 1);
-    if (ea) ma |= whole; else ea = 1;
-    if (eb) mb |= whole; else eb = 1;
+    J ma = a.i & (one - 1), mb = b.i & (one - 1);
+    if (ea) ma |= one; else ea = 1;
+    if (eb) mb |= one; else eb = 1;
     if (ea < eb) return a.f;
     for (ma %= mb; ea > eb; ea--) {
         ma += ma;
         if (ma >= mb) ma -= mb;
     }
-    for (; ma < whole && ea > 1; ea--) ma += ma;
-    a.i = ma < whole ? ma : (ma - whole) | (ea << FRACTION);
+    for (; ma < one && ea > 1; ea--) ma += ma;
+    a.i = ma < one ? ma : (ma - one) | (ea << FRACTION);
     return a.f;
 }
 NOINLINE V v_fmod(V x, V y) {

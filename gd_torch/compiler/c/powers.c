@@ -77,7 +77,7 @@ NOINLINE V v_log10(V x) { return log_over(x, LOG10_E, LOG10_E_LOW); }
 /* The special cases are those of C99, annex F. */
 NOINLINE V v_pow(V x, V y) {
     V a = vabs(x), b = vabs(y), low, pl, rest;
-    I n, whole = v_trunc(y) == y, odd = whole & (v_trunc(y * K(0.5)) != y * K(0.5));
+    I n, integral = v_trunc(y) == y, odd = integral & (v_trunc(y * K(0.5)) != y * K(0.5));
     V hi = wide_log(a, &low), p = product(y, hi, &pl);
     pl = vfma(y, low, pl);
     pl = SEL(vabs(p) < K(800), pl, K(0));
@@ -86,7 +86,7 @@ NOINLINE V v_pow(V x, V y) {
     I up = ((a > K(1)) & (y > K(0))) | ((a < K(1)) & (y < K(0)));
     V far = SEL(a == K(1), K(1), SEL(up, K(INF_), K(0)));
     z = SEL((b == K(INF_)) | (a == K(INF_)) | (a == K(0)), far, z);
-    z = SEL((x < K(0)) & (a < K(INF_)) & (b < K(INF_)) & ~whole, K(NAN_), z);
+    z = SEL((x < K(0)) & (a < K(INF_)) & (b < K(INF_)) & ~integral, K(NAN_), z);
     z = (V)((I)z ^ ((I)vsign(x) & odd));
     z = SEL((x != x) | (y != y), x + y, z);
     return SEL((y == K(0)) | (x == K(1)), K(1), z);

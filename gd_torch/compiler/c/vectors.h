@@ -20,9 +20,9 @@ INLINE I KI(J x) { return (I){EACH${size}(E_)}; }
 #undef E_
 INLINE V SEL(I mask, V a, V b) { return (V)((mask & (I)a) | (~mask & (I)b)); }
 INLINE int any(I mask) {
-    J found = 0;
-    for (int i = 0; i < LANES; i++) found |= mask[i];
-    return found != 0;
+    J any_bit = 0;
+    for (int i = 0; i < LANES; i++) any_bit |= mask[i];
+    return any_bit != 0;
 }
 INLINE V vabs(V x) { return (V)((I)x & KI(~SIGN)); }
 INLINE V vsign(V x) { return (V)((I)x & KI(SIGN)); } /* only the sign bit */

@@ -24,13 +24,13 @@ from gd_torch.compiler.rules import (  # noqa: F401
 
 def _in_place() -> set[Any]:
     """The overloads that write the result of a known operation into their first argument."""
-    found = {aten.copy_.default, aten.zero_.default, aten.fill_.Scalar, aten.fill_.Tensor}
+    overloads = {aten.copy_.default, aten.zero_.default, aten.fill_.Scalar, aten.fill_.Tensor}
     for function in RULES:
         name = function._schema.name.removeprefix("aten::") + "_"
         packet = getattr(aten, name, None)
         if packet is not None and function._overloadname in packet.overloads():
-            found.add(getattr(packet, function._overloadname))
-    return found
+            overloads.add(getattr(packet, function._overloadname))
+    return overloads
 
 
 KNOWN = frozenset(RULES) | frozenset(_in_place())

@@ -41,15 +41,15 @@ def _index_select(lowering: Lowering, out: Any, x: Operand, dim: int, index: Ten
 
 
 @rule(aten.index.Tensor)
-def _index(lowering: Lowering, out: Any, x: Operand, where: Sequence[Tensor | None]) -> View:
+def _index(lowering: Lowering, out: Any, x: Operand, indices: Sequence[Tensor | None]) -> View:
     view = lowering.number(x)
-    single_index = single_index_per_row(lowering, view.shape, where)
+    single_index = single_index_per_row(lowering, view.shape, indices)
     if single_index is not None:
         dim, index = single_index
         return select_by_index(lowering, view, dim, lowering.number(index).unsqueeze(dim)).squeeze(
             dim
         )
-    constant = [None if i is None else lowering.values(i) for i in where]
+    constant = [None if i is None else lowering.values(i) for i in indices]
     return gather_entries(lowering, view, lambda entry_ids: aten.index.Tensor(entry_ids, constant))
 
 

@@ -111,7 +111,7 @@ def _layer_norm(
 @rule(aten.native_layer_norm_backward.default)
 def _layer_norm_backward(
     lowering: Lowering, out: Any, g: Operand, x: Operand, shape: Sequence[int], mean: Operand,
-    scale: Operand, weight: Operand | None, bias: Operand | None, wanted: Sequence[bool],
+    scale: Operand, weight: Operand | None, bias: Operand | None, output_mask: Sequence[bool],
 ) -> Any:  # fmt: skip
     grad, view, rstd = lowering.number(g), lowering.number(x), lowering.number(scale)
     over = list(range(len(view.shape) - len(shape), len(view.shape)))
@@ -120,9 +120,9 @@ def _layer_norm_backward(
     inner = grad if weight is None else grad * lowering.number(weight)
     first, second = inner.mean(over, True), (inner * normal).mean(over, True)
     return (
-        (inner - first - normal * second) * rstd if wanted[0] else None,
-        (grad * normal).sum(lead) if wanted[1] and lead else None,
-        grad.sum(lead) if wanted[2] and lead else None,
+        (inner - first - normal * second) * rstd if output_mask[0] else None,
+        (grad * normal).sum(lead) if output_mask[1] and lead else None,
+        grad.sum(lead) if output_mask[2] and lead else None,
     )
 
 

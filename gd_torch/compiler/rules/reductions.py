@@ -90,8 +90,8 @@ def _along(name: str) -> Rule:
             return view, lowering.graph.number(0.0)
         dim %= len(view.shape)
         best = extremum(view, name, dim, True)
-        where = first_position(view, best, dim)
-        return (best, where) if keepdim else (best.squeeze(dim), where.squeeze(dim))
+        index = first_position(view, best, dim)
+        return (best, index) if keepdim else (best.squeeze(dim), index.squeeze(dim))
 
     return apply
 

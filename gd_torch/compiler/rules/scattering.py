@@ -164,11 +164,11 @@ def _put(
 
 @rule(aten.index_put.default, aten._unsafe_index_put.default)
 def _index_put(
-    lowering: Lowering, out: Any, x: Operand, where: Sequence[Tensor | None], value: Operand,
+    lowering: Lowering, out: Any, x: Operand, indices: Sequence[Tensor | None], value: Operand,
     accumulate: bool = False, *rest: Any,
 ) -> View:  # fmt: skip
     view, values = lowering.number(x), lowering.number(value)
-    single_index = single_index_per_row(lowering, view.shape, where)
+    single_index = single_index_per_row(lowering, view.shape, indices)
     if single_index is not None:
         dim, index = single_index
         at = lowering.number(index).unsqueeze(dim)
@@ -177,7 +177,7 @@ def _index_put(
             return view + add_at_index(lowering, values, dim, at, view.shape[dim])
         matches = at.expand(view.shape).equals(axis_indices(lowering.graph, view.shape, dim))
         return matches.where(values.expand(view.shape), view)
-    constant = [None if i is None else lowering.values(i) for i in where]
+    constant = [None if i is None else lowering.values(i) for i in indices]
     operation = "scatter_add" if accumulate else "scatter"
     return scatter_entries(
         lowering, view, operation, values, lambda entry_ids: aten.index.Tensor(entry_ids, constant)
@@ -230,11 +230,11 @@ def _selecting(
     sizes: Sequence[int],
     keepdim: bool,
 ) -> View:
-    grad, place = lowering.number(g), lowering.number(index)
+    grad, position = lowering.number(g), lowering.number(index)
     if not sizes:
         return grad
     dim %= len(sizes)
     if not keepdim:
-        grad, place = grad.unsqueeze(dim), place.unsqueeze(dim)
+        grad, position = grad.unsqueeze(dim), position.unsqueeze(dim)
     at = axis_indices(lowering.graph, sizes, dim)
-    return place.expand(tuple(sizes)).equals(at).where(grad, 0.0)
+    return position.expand(tuple(sizes)).equals(at).where(grad, 0.0)

@@ -31,11 +31,14 @@ from gd_torch.compiler.side_effects.state_walk import Entry, Handler, Token, Wal
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprint:
-    """What per object, in a fixed order; none holds a copy of a tensor or an array.
-    random_states: the global random states, by name; empty where they were left out.
-    complete: False where not everything was seen: more than 20 000 objects, large NumPy arrays
-        of which samples were read, or an iterator, file or tensor subclass without visible
-        state.
+    """The state that an objective can read besides its weights; ``==`` compares two of them.
+
+    Attributes:
+        entries: one entry per object, in a fixed order, without copies of tensors or arrays.
+        random_states: the global random states, by name; empty if they were excluded.
+        complete: False if some state was not covered: beyond 20 000 objects, large NumPy arrays of
+            which only samples were read, or an iterator, file or tensor subclass whose state
+            cannot be read.
     """
 
     entries: tuple[Entry, ...]

@@ -73,14 +73,14 @@ def names_of(code: CodeType) -> CodeNames:
     >>> names_of((lambda w: w * config.rate).__code__).paths
     (('w',), ('config', 'rate'))
     """
-    known = _cache.get(id(code))
-    if known is not None:
-        return known[1]
+    cached = _cache.get(id(code))
+    if cached is not None:
+        return cached[1]
     if len(_cache) >= MAX_CACHED_CODES:
         _cache.clear()
-    found = _read(code)
-    _cache[id(code)] = (code, found)  # the code is referenced, so that its id is not reused
-    return found
+    names = _read(code)
+    _cache[id(code)] = (code, names)  # the code is referenced, so that its id is not reused
+    return names
 
 
 def _read(code: CodeType) -> CodeNames:

@@ -40,12 +40,12 @@ MIN_CHECKSUM_ITEMS, MAX_CHECKSUM_ITEMS = 64, 1_000_000
 
 def layout_of(cls: type) -> Layout:
     """The cached layout of a class; the class is referenced, so that its id is not reused."""
-    known = _layouts.get(id(cls))
-    if known is None:
+    cached = _layouts.get(id(cls))
+    if cached is None:
         if len(_layouts) >= MAX_CACHED_CLASSES:
             _layouts.clear()
-        known = _layouts[id(cls)] = (cls, Layout(cls))
-    return known[1]
+        cached = _layouts[id(cls)] = (cls, Layout(cls))
+    return cached[1]
 
 
 def instance_token(walk: Walk, thing: Any, index: int) -> Token:
@@ -59,18 +59,22 @@ def instance_token(walk: Walk, thing: Any, index: int) -> Token:
         return ("opaque", cls.__qualname__, Identity(thing))
 
     def current() -> dict[str, Any]:
-        found = dict(attributes or {})
+        values = dict(attributes or {})
         for name, member in layout.members.items():
             try:
-                found[name] = member.__get__(thing)
+                values[name] = member.__get__(thing)
             except AttributeError:
                 continue
-        return found
+        return values
 
     if layout.named_only:
-        kept = {name for name in current() if name.startswith("_")} if layout.torch_module else ()
+        private = (
+            {name for name in current() if name.startswith("_")} if layout.torch_module else ()
+        )
         walk.follow_named(
-            NamedAttributes(index, ".", "", current, ALWAYS_FOLLOWED.union(kept), everything=True)
+            NamedAttributes(
+                index, ".", "", current, ALWAYS_FOLLOWED.union(private), everything=True
+            )
         )
     else:
         walk.push_all([((".", k), v) for k, v in current().items()], index)
@@ -79,14 +83,14 @@ def instance_token(walk: Walk, thing: Any, index: int) -> Token:
 
 def _dict_of(thing: object) -> dict[str, Any] | None:
     try:
-        found = object.__getattribute__(thing, "__dict__")
+        own = object.__getattribute__(thing, "__dict__")
     except AttributeError:
         return None
-    return found if type(found) is dict else None
+    return own if type(own) is dict else None
 
 
 def tensor_state(walk: Walk, tensor: Any, index: int) -> Token:
-    """A tensor, with its gradient where it has one; a user's subclass by its attributes only."""
+    """A tensor, with its gradient if it has one; a user's subclass by its attributes only."""
     cls: Any = type(tensor)
     if not _is_plain_tensor(cls):
         walk.complete = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,8 +45,8 @@ def collect_evidence(
 ) -> list[Evidence]:
     """Evidence at random points around ``weights``, for a wrong partial of one argument.
 
-    Points where that partial is not finite are left out. The replays of all points have the same
-    operations, or there are none.
+    Points where that partial is not finite are left out. If every point has a replay, only those
+    with the most common operations are kept, or no replay at all if these are too few.
     """
     evidence: list[Evidence] = []
     for point in random_points(objective, weights, _POINTS, generator):
@@ -57,11 +58,11 @@ def collect_evidence(
         replay = _verified_replay(objective, point, names)
         evidence.append(Evidence(point.weights, derived, point.autograd, replay))
     signatures = [e.replay.trace.signature for e in evidence if e.replay is not None]
-    if len(signatures) < len(evidence):
+    if not evidence or len(signatures) < len(evidence):
         return evidence
-    alike = [e for e, s in zip(evidence, signatures, strict=True) if s == signatures[0]]
-    if len(alike) >= _LEAST_ALIKE:
-        return alike
+    most_common, count = Counter(signatures).most_common(1)[0]
+    if count >= _LEAST_ALIKE:
+        return [e for e, s in zip(evidence, signatures, strict=True) if s == most_common]
     return [replace(e, replay=None) for e in evidence]
 
 

@@ -46,13 +46,14 @@ def _name_part(parts: CotangentSum, first: float, second: float, error: float) -
     if min(abs(first - 1), abs(second - 1)) > 1e-6:
         return
     c, name = (first, parts.first) if abs(second - 1) <= 1e-6 else (second, parts.second)
-    part = f"the part of a sum that is {name}"
+    summand = "one summand of a cotangent"
     if abs(c) < 1e-6:
-        yield Match(2.6, "dropped_term", f"{part} is missing", error)
+        yield Match(2.6, "dropped_term", f"{summand} is missing: {name}", error)
     elif abs(c + 1) < 1e-6:
-        yield Match(2.6, "sign_of_term", f"{part} has the wrong sign", error)
+        yield Match(2.6, "sign_of_term", f"{summand} has the wrong sign: {name}", error)
     else:
-        yield Match(3.6, "factor_of_term", f"{part} is multiplied by {format_constant(c)}", error)
+        message = f"{summand} is multiplied by {format_constant(c)}: {name}"
+        yield Match(3.6, "factor_of_term", message, error)
 
 
 def cotangent_sums(replay: Replay) -> Iterator[CotangentSum]:

@@ -38,7 +38,7 @@ def tensors_of_shape(replay: Replay, shape: torch.Size) -> dict[str, Tensor]:
                 continue
             if leaf.is_floating_point() and not any(leaf is c for c in constants):
                 constants.append(leaf)
-                name = f"argument {position + 1} of {node.name} ({node.location})"
+                name = f"operand {position + 1} of {node.name} ({node.location})"
                 same = sum(k.startswith(name) for k in found)
                 found[f"{name}, no. {same + 1}" if same else name] = leaf
     return found

@@ -1,4 +1,4 @@
-"""scripts/check_partials.py: status, messages and files."""
+"""gd-torch check and scripts/check_partials.py: status, messages and files."""
 
 import json
 import subprocess
@@ -15,36 +15,36 @@ def run(*args):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_tutorial():
+def test_tutorial(command):
     """Without an argument every derivation of the tutorial is checked and is ok."""
-    done = run()
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("  ok  ") == 5
+    status, out, err = command("check")
+    assert (status, err) == (0, "")
+    assert out.count("  ok  ") == 5
 
 
-def test_example(tmp_path):
-    """The starter file runs at once; its mistake is found, named and written as JSON."""
+def test_example(command, tmp_path):
+    """The starter file can be checked as it is; its mistake is named and written as JSON."""
     mine, out = tmp_path / "mine.py", tmp_path / "out.json"
-    assert run("--example", mine).returncode == 0
-    done = run(mine, "--json", out)
-    assert done.returncode == 1, done.stderr
-    assert f"executing {mine}" in done.stdout
+    assert command("check", "--example", str(mine))[0] == 0
+    status, printed, err = command("check", str(mine), "--json", str(out))
+    assert (status, err) == (1, "")
+    assert f"executing {mine}" in printed
     first = json.loads(out.read_text())[0]["results"][0]
     assert first["causes"][0]["kind"] == "value_for_derivative"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.py", "out.json"]
-    assert run("--example", mine).returncode == 2
+    assert command("check", "--example", str(mine))[0] == 2
 
 
 @pytest.mark.parametrize("text", ["objective = 1", "1 +", "raise SystemExit(0)", "1 / 0"])
-def test_unusable(tmp_path, text):
-    """A file that cannot be used: status 2, one line on stderr, no traceback."""
+def test_unusable_file(tmp_path, text):
+    """A file that cannot be used gives status 2 and one line on stderr."""
     (tmp_path / "bad.py").write_text(text)
     done = run(tmp_path / "bad.py")
     assert done.returncode == 2
     assert done.stderr.startswith("check_partials.py: error: ") and done.stderr.count("\n") == 1
 
 
-def test_no_such_file(tmp_path):
-    """A missing file is named."""
-    done = run(tmp_path / "none.py")
-    assert done.returncode == 2 and "no such file" in done.stderr
+def test_no_such_file(command):
+    """The message names a missing file."""
+    status, _, err = command("check", "none.py")
+    assert status == 2 and "none.py: no such file" in err

@@ -1,4 +1,4 @@
-"""scripts/sweep.py as a user runs it."""
+"""gd-torch sweep: results, files and argument errors."""
 
 import json
 
@@ -9,11 +9,11 @@ from gd_torch import curve, descend, init_weights, load_iris, network_mse
 from gd_torch.data.dataset import standardise
 
 
-def test_every_run_is_the_one_that_train_would_make(script, tmp_path):
-    """Rates times seeds, each equal to its descent alone; table, JSON and heat map agree."""
+def test_every_run_equals_a_single_descent(command, tmp_path):
+    """Every rate with every seed gives the loss of a single descent; the table has the medians."""
     options = ["--rates", "0.5", "2", "--seeds", "4", "--steps", "40"]
-    done = script("sweep.py", *options, "--json", "s.json", "--figure", "s.svg")
-    assert (done.returncode, done.stderr) == (0, "")
+    status, out, err = command("sweep", *options, "--json", "s.json", "--figure", "s.svg")
+    assert (status, err) == (0, "")
     result = json.loads((tmp_path / "s.json").read_text())
     X, Y, _ = load_iris()
     mse = network_mse(standardise(X), Y)
@@ -24,7 +24,7 @@ def test_every_run_is_the_one_that_train_would_make(script, tmp_path):
     medians = torch.tensor(result["mse"]).double().quantile(0.5, dim=1)
     for entry, median in zip(result["rates"], medians, strict=True):
         assert entry["mse_median"] == pytest.approx(median.item(), rel=1e-6)
-        assert f"{entry['mse_median']:.4f}" in done.stdout
+        assert f"{entry['mse_median']:.4f}" in out
     assert "</svg>" in (tmp_path / "s.svg").read_text()
 
 
@@ -43,20 +43,20 @@ def test_every_run_is_the_one_that_train_would_make(script, tmp_path):
         (["--data", "x.csv"], "--data FILE and --target COLUMN go together"),
     ],
 )
-def test_bad_arguments_are_one_line_and_status_2(script, tmp_path, arguments, words):
-    """The rule and what arrived; nothing is printed or written."""
-    done = script("sweep.py", *arguments, "--json", "s.json")
-    assert done.returncode == 2 and done.stdout == ""
-    assert words in done.stderr and done.stderr.count("\n") == 1
+def test_a_bad_argument_is_one_line_and_status_2(command, tmp_path, arguments, words):
+    """The message holds the rule and the argument; nothing is printed or written."""
+    status, out, err = command("sweep", *arguments, "--json", "s.json")
+    assert (status, out) == (2, "")
+    assert words in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_curve_from_many_starts(script, tmp_path):
-    """Shares and median steps are those of the runs alone; the map is drawn."""
+def test_the_curve_from_many_starts(command, tmp_path):
+    """Shares and steps equal those of single descents; the figure is written."""
     options = ["--objective", "curve", "--starts", "-2", "2", "9", "--rates", "0.1", "0.5", "2"]
     options += ["--steps", "200", "--json", "c.json", "--figure", "c.png"]
-    done = script("sweep.py", *options)
-    assert (done.returncode, done.stderr) == (0, "")
+    status, _, err = command("sweep", *options)
+    assert (status, err) == (0, "")
     result = json.loads((tmp_path / "c.json").read_text())
     for entry, steps in zip(result["rates"], result["steps"], strict=True):
         alone = [

@@ -1,4 +1,4 @@
-"""What is asked of a figure's artists."""
+"""Lines, legends and notes of a figure, for tests."""
 
 
 def drawn(axes, label):

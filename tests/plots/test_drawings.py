@@ -15,7 +15,7 @@ from gd_torch.plots import style
 
 
 def himmelblau(w1, w2):
-    """A stranger's objective: four minima, one of them at (3, 2)."""
+    """An objective that is not the tutorial's, with four minima, one of them at (3, 2)."""
     return (w1**2 + w2 - 11) ** 2 + (w1 + w2**2 - 7) ** 2
 
 

@@ -1,4 +1,4 @@
-"""Writing figures: the same bytes every time, whole or not at all."""
+"""Saving figures: equal bytes every time, no incomplete files."""
 
 import os
 
@@ -35,7 +35,7 @@ def test_a_figure_has_the_permissions_of_any_new_file(figure, tmp_path):
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
 def test_interrupted_save_keeps_the_old_file(figure, tmp_path, monkeypatch, interruption):
-    """Whatever stops a save, the old file stays whole and nothing else is left behind."""
+    """If a save is interrupted the old file is unchanged and no other file is left."""
     path = tmp_path / "figure.svg"
     path.write_text("old")
 
@@ -49,7 +49,7 @@ def test_interrupted_save_keeps_the_old_file(figure, tmp_path, monkeypatch, inte
 
 
 def test_unknown_suffix_is_refused(figure, tmp_path):
-    """A suffix that is no format of ours is named, and nothing is written."""
+    """The message names the accepted suffixes, and nothing is written."""
     with pytest.raises(ValueError, match=r"must end in \.svg"):
         plots.save(figure, tmp_path / "figure.jpg")
     with pytest.raises(ValueError, match=r"must end in \.gif"):

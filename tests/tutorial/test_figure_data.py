@@ -1,4 +1,4 @@
-"""The computations behind the figures, against single runs and the tutorial's numbers."""
+"""The results that the figures show, against single runs and the tutorial's numbers."""
 
 import pytest
 import torch
@@ -9,15 +9,15 @@ from gd_torch.tutorial import figure_data, trainability_data
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Tiny nets only wait for a second thread."""
+    """Small nets run no faster on several threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
 
-def test_notes_by_hand_round_half_up():
-    """By hand: 1.9, 1.64, 1.52 with the slopes 25.66 and 12.50."""
+def test_steps_by_hand_round_half_up():
+    """The steps by hand are 1.9, 1.64, 1.52 with the slopes 25.66 and 12.50."""
     (first, second, third) = figure_data.by_hand()
     assert first == (1.9, 25.66) and second == (1.64, 12.5) and third[0] == 1.52
 
@@ -39,8 +39,8 @@ def test_one_weight_at_a_time_needs_twice_the_gradients():
     assert one.losses[1].item() == pytest.approx(95.08)
 
 
-def test_best_direction_leaves_the_gradient_as_steps_grow():
-    """Within a short step the gradient is best; the longer the step, the further off it is."""
+def test_best_direction_differs_from_the_gradient_for_long_steps():
+    """For a short step the gradient is the best direction; for longer ones it is further off."""
     off = [abs(float(scan.degrees[scan.best])) for scan in figure_data.direction_scans()]
     assert off == sorted(off) and off[0] < 1 and off[-1] > 5
     at_gradient = figure_data.direction_scans()[2]
@@ -50,7 +50,7 @@ def test_best_direction_leaves_the_gradient_as_steps_grow():
 
 
 def test_learning_rate_outcomes_agree_with_single_runs():
-    """The map's runs, all at once, end as one run at a time does."""
+    """The runs of the map, made together, end as single runs do."""
     starts = torch.tensor([-2.0, 0.5, 1.9]).double()
     rates = torch.tensor([0.001, 0.1, 0.5, 0.9]).double()
     outcomes, steps = figure_data.learning_rate_outcomes(starts, rates, 1000)
@@ -65,7 +65,7 @@ def test_learning_rate_outcomes_agree_with_single_runs():
 
 
 def test_trainability_agrees_with_single_runs(monkeypatch):
-    """A coarse map's cells are single descents; rows are W2's rates, columns W1's."""
+    """Each cell equals a single descent; rows are rates of W2, columns rates of W1."""
     monkeypatch.setattr(trainability_data, "STEPS", 50)
     first = torch.tensor([0.1, 3.0, 100.0]).double()
     second = torch.tensor([0.5, 30.0]).double()
@@ -79,13 +79,13 @@ def test_trainability_agrees_with_single_runs(monkeypatch):
         assert found.losses[row, column].item() == pytest.approx(alone, rel=1e-4)
 
 
-def test_stuck_is_measured_against_two_species_taken_for_one():
-    """One species known and the other two predicted half and half: 100 rows of 2/4, over 450."""
+def test_learnt_threshold_is_a_ninth():
+    """With two species predicted as a half each, 100 rows have errors of 2/4, over 450 entries."""
     assert trainability_data.learnt_threshold() == pytest.approx(1 / 9)
 
 
-def test_seeds_side_by_side_are_the_single_runs(monkeypatch):
-    """Seed 2 among many ends where seed 2 alone does, at its own learning rate."""
+def test_seeds_trained_together_equal_single_runs(monkeypatch):
+    """A seed trained together with others has the loss of a single run, at every rate."""
     monkeypatch.setattr(figure_data, "STEPS", 40)
     monkeypatch.setattr(figure_data, "SEEDS", 5)
     alone = figure_data.network_run(seed=2).losses[-1].item()
@@ -100,7 +100,7 @@ def test_seeds_side_by_side_are_the_single_runs(monkeypatch):
 
 
 def test_scalar_partials_are_the_matrices_entries():
-    """28 partials found one at a time are the entries of the two matrices."""
+    """28 partials computed one at a time equal the entries of the two matrices."""
     both = figure_data.scalars_against_matrices(4)
     assert both.scalars.shape == (28,)
     assert both.scalars.tolist() == pytest.approx(both.matrices.tolist(), abs=1e-15)

@@ -1,4 +1,4 @@
-"""The whole set of figures: the findings in it, the house rules, the command and its failures."""
+"""All figures of the tutorial: their titles and layout, the command, and its errors."""
 
 import hashlib
 import os
@@ -31,13 +31,13 @@ def run(arguments, *, cwd=ROOT, **environment):
 
 
 def command(*arguments, **options):
-    """Run make_figures as people do."""
+    """Run scripts/make_figures.py in a process."""
     return run([ROOT / "scripts" / "make_figures.py", *arguments], **options)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Tiny nets only wait for a second thread."""
+    """Small nets run no faster on several threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -46,7 +46,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def figures():
-    """Every figure of the set, the nets with fewer seeds and steps."""
+    """Every figure, with fewer seeds, points and steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure_data, "STEPS", 60)
         patch.setattr(figure_data, "SEEDS", 6)
@@ -62,7 +62,7 @@ def figures():
     return drawn
 
 
-def test_the_set_is_complete():
+def test_the_catalogue_is_complete():
     """Seventeen figures, each with drawing, caption and text alternative; three have a page."""
     assert tuple(drawings.DRAWINGS) == NAMES and len(NAMES) == 17
     assert [e.name for e in catalogue.FIGURES if e.page] == [
@@ -74,8 +74,8 @@ def test_the_set_is_complete():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figure_obeys_the_house_rules(figures, name):
-    """Left-aligned title; text of 8 points or more, inside the figure; real minus signs."""
+def test_figure_layout(figures, name):
+    """Left-aligned title; text of 8 points or more inside the figure; minus signs, no hyphens."""
     figure = figures[name]
     title = figure._suptitle
     assert title.get_ha() == "left" and title.get_text()
@@ -102,7 +102,7 @@ def test_figure_obeys_the_house_rules(figures, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_start_and_minimum_lie_inside_the_limits(figures, name):
-    """Wherever a start or a minimum is marked, it is within its axes."""
+    """Every marked start and minimum lies within its axes."""
     for axes in figures[name].axes:
         for line in axes.lines:
             if name[:2] in ("08", "09") or not line.get_label().startswith(("start", "minimum")):
@@ -126,7 +126,7 @@ def test_start_and_minimum_lie_inside_the_limits(figures, name):
     ],
 )
 def test_titles_carry_the_tutorials_numbers(figures, name, finding):
-    """The finding in the title is the tutorial's, from a live run."""
+    """The numbers in the titles, from runs, are those of the tutorial."""
     assert finding in figures[name].get_suptitle().replace("\n", " ")
 
 
@@ -138,7 +138,7 @@ from gd_torch import plots
 torch.set_num_threads(1)
 figure_data.STEPS, figure_data.SEEDS, figure_data.CURVE_POINTS = 40, 5, 64
 trainability_data.STEPS, trainability_data.POINTS, trainability_data.ZOOM_POINTS = 40, 12, 8
-figure_data._seconds = lambda work: len(work() or ()) / 1000  # the one thing that is measured
+figure_data._seconds = lambda work: len(work() or ()) / 1000  # instead of measured times
 drawings.FRAMES = (0, 1, 10)
 drawings.FRAME_TIMES = (1500, 500, 500, 3000)
 out = Path(sys.argv[1])
@@ -158,7 +158,7 @@ for name in ("08_surface", "09_paths"):
 def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
     """Two processes with different hash seeds write the same bytes in every format.
 
-    The times in figure 16 are measured; here, and only here, a fixed number stands for them.
+    The times in figure 16 are measured; this test replaces them by fixed numbers.
     """
     processes = [
         subprocess.Popen(
@@ -176,7 +176,7 @@ def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
 
 
 def test_figures_are_made_where_nothing_else_can_be_written(tmp_path):
-    """No display, a home and a working directory that cannot be written: only --out is."""
+    """Without a display and with a read-only home and working directory figures are made."""
     out = tmp_path / "out"
     done = command(
         "--only", "02", "09", "10", "--out", out, "--quiet", cwd="/proc", HOME="/proc/none"
@@ -193,7 +193,7 @@ def test_figures_are_made_where_nothing_else_can_be_written(tmp_path):
 
 
 def test_gallery_has_caption_alternative_and_command(tmp_path):
-    """The gallery shows what is there, each with its caption, alt text and command."""
+    """The gallery shows the figures in the folder with caption, alt text and command."""
     paths = make_figures(["08_surface"], tmp_path)
     assert paths[-1] == tmp_path / "index.html"
     text = paths[-1].read_text()
@@ -204,14 +204,14 @@ def test_gallery_has_caption_alternative_and_command(tmp_path):
 
 
 def test_format_applies_to_static_figures(tmp_path):
-    """--format pdf writes PDF; the gallery shows only what a browser can."""
+    """--format pdf writes PDF files, which the gallery does not show."""
     paths = make_figures(["02_tangent"], tmp_path, "pdf")
     assert [path.name for path in paths] == ["02_tangent.pdf", "index.html"]
     assert "<figure>" not in paths[-1].read_text()
 
 
 def test_without_plotly_everything_else_is_made(tmp_path, monkeypatch, capsys):
-    """Without plotly the static figure is made, and one line says what is missing."""
+    """Without plotly the static figure is made, and one line names the missing package."""
     monkeypatch.setitem(sys.modules, "plotly", None)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     assert ended("--only", "09_paths", "--out", str(tmp_path), "--quiet") == 0
@@ -224,11 +224,12 @@ def test_without_plotly_everything_else_is_made(tmp_path, monkeypatch, capsys):
     "arguments",
     [["--only", "18"], ["--format", "jpg"], ["--on", "02"], ["--only"], ["extra"]],
 )
-def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments):
-    """A wrong argument costs one line and writes nothing."""
-    done = command(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("make_figures.py: ")
+def test_bad_input_is_one_line_and_exit_2(tmp_path, monkeypatch, capsys, arguments):
+    """A wrong argument gives one line on stderr; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    assert ended(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("make_figures.py: ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,7 +240,7 @@ def ended(*arguments):
 
 @pytest.mark.parametrize(("out", "status"), [("/proc", 1), ("/proc/figures", 1), ("/dev/null", 2)])
 def test_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys, out, status):
-    """A folder that cannot be written, or is none, is named before anything is computed."""
+    """A path that is no folder, or is read-only, is reported before any computation."""
     monkeypatch.setitem(drawings.DRAWINGS, "02_tangent", None)
     assert ended("--only", "02", "--out", out) == status
     said = capsys.readouterr().err
@@ -247,7 +248,7 @@ def test_folder_that_cannot_be_written_is_one_line(monkeypatch, capsys, out, sta
 
 
 def test_full_disk_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys):
-    """A disk that fills up half-way costs one line and leaves no half file."""
+    """A full disk gives one line on stderr and leaves no incomplete file."""
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -270,8 +271,8 @@ def test_help_and_list_need_no_torch():
     assert [line.split()[0] for line in listed.stdout.splitlines()] == list(NAMES)
 
 
-def test_drawings_return_figures_of_no_window(figures):
-    """Every drawing is a matplotlib Figure that pyplot knows nothing of."""
+def test_drawings_do_not_use_pyplot(figures):
+    """Every drawing is a matplotlib Figure, made without pyplot."""
     assert all(isinstance(figure, Figure) for figure in figures.values())
     done = run(
         [
@@ -283,6 +284,6 @@ def test_drawings_return_figures_of_no_window(figures):
 
 
 def test_minimiser_is_the_tutorials():
-    """The reference that the figures measure errors against: 0.754877666246693."""
+    """The errors in the figures are measured from w = 0.754877666246693."""
     assert CURVE.minimiser[0] == pytest.approx(0.754877666246693, abs=1e-15)
     assert float(bowl(*torch.tensor(drawings.BOWL.start))) == 177

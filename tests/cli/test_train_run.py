@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from gd_torch.cli import train
+from gd_torch.cli import main, train
 from gd_torch.cli.parser import UsageError
 from gd_torch.cli.run_options import check_settings
 from gd_torch.storage.atomic_files import dump_checksummed
@@ -322,3 +322,26 @@ def test_without_a_compiler_a_run_of_compiled_steps_is_not_taken_up(script, tmp_
     done = script("train.py", "--run", "c", "--resume", "--steps", "300", **without)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "c needs compiled steps, but the objective cannot be compiled: no C" in done.stderr
+
+
+def test_main_can_be_called_again_in_one_process(tmp_path, monkeypatch):
+    """The options are those of the call, and the handlers of signals are restored."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pytest", "--seed", "7"])
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    line = ["train", "--run", "first", "--quiet"]
+    assert main([*line, "--steps", "5", "--seed", "3", "--json", "a.json"]) == 0
+    assert main([*line, "--resume"]) == 0
+    assert main([*line, "--resume", "--seed", "0"]) == 2
+    assert main([*line, "--resume", "--steps", "9", "--json", "b.json"]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    reports = [json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json")]
+    assert [report["steps"] for report in reports] == [5, 9]
+
+
+def test_a_default_that_is_typed_counts_as_given():
+    """Only so can it be compared with the value of a stored run."""
+    parser = train.build_parser("train.py")
+    assert parser.parse_args([]).given == {} and parser.parse_args([]).seed == 0
+    arguments = parser.parse_args(["--seed", "0", "--no-standardise", "--steps", "2000"])
+    assert arguments.given == {"seed": 0, "standardise": False, "steps": 2000}

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import pickle
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,6 @@ from gd_torch.storage.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from gd_torch.storage.directories import new_directory
 from gd_torch.storage.run_directory import has_run
 
 START = (torch.tensor([1.5, -2.0]), torch.tensor([[0.1, 1e-310]], dtype=torch.float64))
@@ -431,13 +429,6 @@ def test_one_process_holds_a_run(tmp_path):
         pytest.raises(RunLockedError, match=f"process {os.getpid()} "),
     ):
         RunDirectory(tmp_path / "run")
-
-
-def test_fresh_names_are_counted_up(tmp_path):
-    """Date and number; a name that is taken is passed over."""
-    first, second = new_directory(tmp_path / "runs"), new_directory(tmp_path / "runs")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d-001", first.name)
-    assert second.name == first.name[:-1] + "2" and list(first.iterdir()) == []
 
 
 @pytest.mark.parametrize("stepper", ["eager", "compiled"])

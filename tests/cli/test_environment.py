@@ -74,7 +74,8 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
         time.sleep(0.01)
     process.terminate()
     assert process.wait(timeout=60) == 143
-    assert (tmp_path / "first" / "lock").read_text() == f"{process.pid}\n"
+    assert (tmp_path / "first" / "lock").read_bytes() == b""
+    assert (tmp_path / "first" / "lock.pid").read_text() == f"{process.pid}\n"
 
 
 @pytest.mark.parametrize("stderr", ["/dev/full", "closed pipe"])

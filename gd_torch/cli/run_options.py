@@ -67,6 +67,21 @@ FACTS: dict[str, Callable[[Any], bool]] = {
 """What is stored beside the options."""
 
 
+AUTO = {("stepper", "auto"), ("device", "auto")}
+"""Options that agree with every stored value."""
+
+NOT_COMPARED = ("data", "steps")
+"""Of the data the content is compared, not the name; steps may change."""
+
+
+def collect_facts(data_sha256: str) -> dict[str, Any]:
+    """The values of :data:`FACTS` in this process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    return {"data_sha256": data_sha256, "threads": threads, "torch": torch.__version__}
+
+
 class TrainParser(Parser):
     """A parser that also returns which options were given."""
 
@@ -187,6 +202,16 @@ def check_settings(settings: dict[str, Any]) -> None:
             raise UsageError(f"{name} cannot be {settings[name]!r:.100}")
 
 
-def flag(name: str) -> str:
-    """The option of that name on the command line."""
-    return "--" + name.replace("_", "-")
+def compare_settings(settings: dict[str, Any], given: dict[str, Any], directory: Path) -> None:
+    """Raise if an option that is given differs from the setting of the run in ``directory``.
+
+    Raises:
+        UsageError: it does; the message names it.
+    """
+    for name, value in given.items():
+        stored = settings.get(name)
+        if name in NOT_COMPARED or value == stored or (name, value) in AUTO:
+            continue
+        if (name, value, stored) != ("device", "cuda", "cuda:0"):
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is {stored} in {directory}, got {value}")

@@ -19,9 +19,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gd_torch.cli import output, torchrun
+from gd_torch.cli import output, run_options, torchrun
 from gd_torch.cli.parser import Parser, UsageError
-from gd_torch.cli.run_options import OPTIONS, UNNAMED, check_settings, flag, resolve_stepper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,16 +51,16 @@ class State(Enum):
 def open_session(arguments: argparse.Namespace, parser: Parser) -> Iterator[TrainingSession | None]:
     """The session of --run, None without it; the library's refusals become usage errors."""
     option = "--resume" if arguments.resume else "--overwrite" if arguments.overwrite else ""
-    if option and (arguments.run is None or arguments.run is UNNAMED):
+    if option and (arguments.run is None or arguments.run is run_options.UNNAMED):
         raise UsageError(f"{option} needs the directory: --run DIR {option}")
     if arguments.run is None:
         yield None
         return
     if torchrun.launched():
         raise UsageError("--run is for a single process; leave it out under torchrun")
-    session = TrainingSession(arguments, parser)
     from gd_torch.storage import CorruptFileError, DirectoryInUseError, RunLockedError
 
+    session = TrainingSession(arguments, parser)
     try:
         if arguments.resume:
             session.open()
@@ -82,7 +81,7 @@ class TrainingSession:
 
     def __init__(self, arguments: argparse.Namespace, parser: Parser) -> None:
         directory = arguments.run
-        exists = directory is not UNNAMED and any(
+        exists = directory is not run_options.UNNAMED and any(
             os.path.lexists(directory / f"checkpoint.{suffix}") for suffix in ("json", "raw")
         )
         if arguments.resume and not exists:
@@ -98,10 +97,10 @@ class TrainingSession:
         self.data_sha256 = ""
         self._run: RunDirectory | None = None
         self._settings: dict[str, Any] = {}
-        self._previous_handlers = {}
-        if threading.current_thread() is threading.main_thread():  # others cannot handle signals
-            handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-            self._previous_handlers = handlers
+        main_thread = threading.current_thread() is threading.main_thread()
+        self._previous_handlers = {  # other threads cannot handle signals
+            number: signal.signal(number, self._on_signal) for number in SIGNALS if main_thread
+        }
 
     @property
     def run(self) -> RunDirectory:
@@ -119,29 +118,18 @@ class TrainingSession:
         self._run = RunDirectory(directory)
         self._settings = self.run.settings()
         try:
-            check_settings(self._settings)
+            run_options.check_settings(self._settings)
         except UsageError as error:
             raise UsageError(f"{directory / 'settings.json'}: {error}") from None
-        for name, value in given.items():
-            stored = self._settings.get(name)
-            value = "cuda:0" if (name, value) == ("device", "cuda") else value
-            if name in ("data", "steps") or value in ("auto", stored):
-                continue  # of data, the content is compared
-            raise UsageError(f"{flag(name)} is {stored} in {directory}, got {value}")
-        options = {name: self._settings[name] for name in OPTIONS}
+        run_options.compare_settings(self._settings, given, directory)
+        options = {name: self._settings[name] for name in run_options.OPTIONS}
         options["data"] = given.get("data") or (options["data"] and Path(options["data"]))
         vars(self.arguments).update(options)
         torch.set_num_threads(self._settings["threads"])  # the order of sums depends on it
 
     def begin(self, X: Tensor, objective: Objective, start: Weights) -> Weights:
         """Create the run, or read its checkpoint; returns the weights to continue from."""
-        import torch
-
-        facts = {
-            "data_sha256": self.data_sha256,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
+        facts = run_options.collect_facts(self.data_sha256)
         large = len(X) * sum(w.numel() for w in start) > MAX_PRODUCT
         self.callback_every = 1 if large else math.gcd(self.arguments.record_every, 100)
         if self._run is not None:
@@ -160,13 +148,15 @@ class TrainingSession:
         from gd_torch.storage.directories import new_directory
 
         arguments = self.arguments
-        arguments.stepper = resolve_stepper(arguments, objective, start, self.callback_every)
+        arguments.stepper = run_options.resolve_stepper(
+            arguments, objective, start, self.callback_every
+        )
         arguments.device = str(X.device)
-        settings = {name: getattr(arguments, name) for name in OPTIONS} | facts
+        settings = {name: getattr(arguments, name) for name in run_options.OPTIONS} | facts
         settings["data"] = settings["data"] and str(settings["data"])
         self.state = State.CREATING
-        if arguments.run is UNNAMED:
-            arguments.run = new_directory(UNNAMED)
+        if arguments.run is run_options.UNNAMED:
+            arguments.run = new_directory(run_options.UNNAMED)
         self._run = RunDirectory(arguments.run)
         self.run.create(settings, arguments.steps, start, overwrite=arguments.overwrite)
 
@@ -209,7 +199,7 @@ class TrainingSession:
         """Print where a signal stopped the run and how to continue; returns the exit status."""
         directory = self.arguments.run
         if self.state is State.STARTING:
-            self._say("stopped before the run was created; nothing was changed")
+            self._say("stopped before the first step; nothing was changed")
         else:
             gap = "=" if str(directory).startswith("-") else " "
             command = f"{self.parser.command} --run{gap}{shlex.quote(str(directory))} --resume"

@@ -66,6 +66,7 @@ def test_more_steps_extend_a_finished_run(script, begun, tmp_path):
         (["--record-every", "10"], "--record-every is 50 in first, got 10"),
         (["--steps", "149"], "--steps 149: first has made 150 steps already"),
         (["--data", "d.csv", "--target", "kind"], "--target is None in first, got kind"),
+        (["--target", "auto"], "--target is None in first, got auto"),
         (["--overwrite"], "not allowed with argument"),
     ],
 )

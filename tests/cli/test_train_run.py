@@ -71,7 +71,7 @@ def test_more_steps_extend_a_finished_run(script, begun, tmp_path):
     ],
 )
 def test_settings_that_differ_are_refused(more, words, script, begun):
-    """They are named, in one line, with status 2; the run is as it was."""
+    """They are named, in one line, with status 2; the run is unchanged."""
     before = contents(begun)
     done = script("train.py", "--run", "first", "--resume", *more)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
@@ -145,7 +145,7 @@ def test_the_number_of_threads_changes_no_bit_of_tall_data(tmp_path):
         ("more", 1),
     ],
 )
-def test_kept_settings_are_what_the_command_line_could_give(name, value):
+def test_stored_settings_are_what_the_command_line_could_give(name, value):
     """Anything else is refused by name, though its checksum fits."""
     stored = {
         "hidden": 4, "learning_rate": 4.0, "tolerance": 0.0, "seed": 0, "data": None,
@@ -158,7 +158,7 @@ def test_kept_settings_are_what_the_command_line_could_give(name, value):
 
 
 def test_crafted_settings_are_one_line(script, begun):
-    """Under a checksum that fits; the file is named, and what it says moves no cursor."""
+    """With a valid checksum; the file is named, and no control character is printed."""
     path = begun / "settings.json"
     settings = json.loads(path.read_bytes())["settings"]
     for change in ({"hidden": "\x1b[31m\n"}, {"torch": "1.0\n2\x1b[31m"}):
@@ -169,8 +169,8 @@ def test_crafted_settings_are_one_line(script, begun):
         assert "first" in done.stderr and "settings.json" in done.stderr
 
 
-def test_fused_steps_of_an_earlier_version_are_not_continued(script, begun):
-    """They were other code: the line says so, and what to do; the option is a synonym."""
+def test_fused_steps_of_an_earlier_version_are_not_resumed(script, begun):
+    """They were other code: the message says so, and what to do; the option is a synonym."""
     path = begun / "settings.json"
     settings = json.loads(path.read_bytes())["settings"] | {"stepper": "fused"}
     path.write_bytes(
@@ -186,7 +186,7 @@ def test_fused_steps_of_an_earlier_version_are_not_continued(script, begun):
 
 
 def test_a_result_is_not_put_into_the_run(script, begun):
-    """It would destroy the run, or stand in its way."""
+    """It would damage the run."""
     for file in ("first/checkpoint.json", "first/r.json"):
         before = contents(begun)
         done = script("train.py", "--run", "first", "--resume", "--json", file)
@@ -195,7 +195,7 @@ def test_a_result_is_not_put_into_the_run(script, begun):
 
 
 def test_a_directory_may_begin_with_a_dash(script, tmp_path):
-    """The line that says how to go on is one that can be typed."""
+    """The command that is printed can be typed as it is."""
     line = [
         sys.executable,
         str(ROOT / "scripts" / "train.py"),
@@ -222,11 +222,11 @@ import os, time
 fsync = os.fsync
 os.fsync = lambda handle: (time.sleep(1), fsync(handle))
 """
-"""A disk that takes its time."""
+"""A slow disk: every fsync takes a second longer."""
 
 
 def test_a_signal_while_a_run_is_overwritten_leaves_the_new_one(script, begun, tmp_path):
-    """The old one is gone by then: the line must not say that nothing was changed."""
+    """The old one is deleted by then: the message must not say that nothing was changed."""
     (tmp_path / "slow").mkdir()
     (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
     line = [sys.executable, str(ROOT / "scripts" / "train.py"), "--run", "first", "--overwrite"]
@@ -243,7 +243,7 @@ def test_a_signal_while_a_run_is_overwritten_leaves_the_new_one(script, begun, t
     assert script("train.py", "--run", "first", "--resume").returncode == 0
 
 
-def test_nothing_is_overwritten_unasked(script, begun, tmp_path):
+def test_a_run_is_deleted_with_overwrite_only(script, begun, tmp_path):
     """A run, or files of another kind, are kept; --overwrite deletes a run alone."""
     before = contents(begun)
     done = script("train.py", "--run", "first", *SHORT)
@@ -271,7 +271,7 @@ def test_a_run_without_a_name_gets_a_fresh_one(script, tmp_path):
 
 
 def test_divergence_keeps_the_last_finite_state(script, tmp_path):
-    """Status 3, the step and the quantity named; going on ends the same way and changes nothing."""
+    """Status 3 with step and quantity; resuming ends in the same way and changes nothing."""
     line = ("train.py", "--run", "r", "--dtype", "float32", "--learning-rate", "1e40")
     first = script(*line)
     before = contents(tmp_path / "r")
@@ -311,8 +311,8 @@ def test_a_directory_that_cannot_be_made_is_one_line(script):
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "/proc/none" in done.stderr
 
 
-def test_without_a_compiler_a_run_of_compiled_steps_is_not_taken_up(script, tmp_path):
-    """Eager steps would give other bits; a run begun without one is eager from the start."""
+def test_without_a_compiler_a_run_of_compiled_steps_is_not_resumed(script, tmp_path):
+    """Eager steps would give other bits; a run started without a compiler is eager throughout."""
     without = {"PATH": "/nonexistent", "CC": ""}
     begin = script("train.py", "--run", "r", *SHORT, "--stepper", "compiled", **without)
     assert begin.returncode == 0 and begin.stderr.count("\n") == 1

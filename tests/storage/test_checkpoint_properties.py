@@ -1,4 +1,4 @@
-"""Generated checkpoints: a right one comes back to the bit, anything else is refused."""
+"""Generated checkpoints: a valid one is read to the bit, anything else is refused."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Run directories: what is written comes back to the bit, and nothing else comes in."""
+"""Run directories: what is written is read to the bit, and everything else is refused."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def state(weights=START, **other):
 
 
 def begun(directory, settings=None):
-    """A run with 20 steps, of which 10 are recorded and saved, and its directory let go."""
+    """A run with 20 steps, of which 10 are recorded and saved, and closed."""
     with RunDirectory(directory) as run:
         run.create(settings or {"seed": 0}, 20, START)
         run.append({"step": 10, "loss": 0.5})
@@ -81,7 +81,7 @@ def test_large_weights_are_raw_bytes_under_the_same_rules(tmp_path):
 
 
 def flipped(data, place, mask):
-    """The same bytes with some bits of one of them the other way round."""
+    """The same bytes with some bits of one byte flipped."""
     return data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :]
 
 
@@ -205,7 +205,7 @@ def read_from(directory, data):
 
 
 def test_a_pickle_is_not_executed(tmp_path):
-    """What would write a file when unpickled writes none."""
+    """A pickle that would make a directory when it is loaded makes none."""
 
     class Bomb:
         def __reduce__(self):
@@ -299,7 +299,7 @@ def test_history_after_the_checkpoint_is_cut_off(tmp_path):
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(name, damage, words, tmp_path):
-    """Settings, history and checkpoint are one run's, or the run is not taken up."""
+    """Settings, history and checkpoint must be of one run, or it is not resumed."""
     directory = begun(tmp_path / "run")
     (directory / name).write_bytes(damage((directory / name).read_bytes()))
     with RunDirectory(directory) as run, pytest.raises(CorruptFileError, match=words) as refusal:
@@ -320,8 +320,8 @@ def test_a_history_that_is_no_file_is_refused(make, tmp_path):
         run.resume(START)
 
 
-def test_nothing_is_overwritten_unasked(tmp_path):
-    """A run needs `overwrite`; files that are no part of one are never deleted."""
+def test_a_run_is_deleted_with_overwrite_only(tmp_path):
+    """Files that do not belong to a run are never deleted."""
     directory = begun(tmp_path / "run")
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     with RunDirectory(directory) as run:
@@ -344,7 +344,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 )
 @pytest.mark.parametrize("beside", [(), ("other.txt",)])
 def test_what_others_made_is_left_alone(name, beside, tmp_path):
-    """Our names alone make no run: nothing is deleted, and no lock is put beside it."""
+    """The names alone make no run: nothing is deleted, and no lock file is written."""
     for each in (name, *beside):
         (tmp_path / each).write_text('{"mine": 1}')
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -392,8 +392,8 @@ def test_settings_that_could_not_be_read_again_are_not_written(tmp_path):
         assert len(run.settings()["name"]) == 65_000
 
 
-def test_a_history_without_a_checkpoint_is_worth_keeping(tmp_path):
-    """A run whose checkpoint was deleted is not begun anew unasked; an unbegun one is."""
+def test_a_history_without_a_checkpoint_is_a_run(tmp_path):
+    """It is deleted with `overwrite` only; an empty history is not."""
     directory = begun(tmp_path / "run")
     (directory / "checkpoint.json").unlink()
     assert has_run(directory)
@@ -407,8 +407,8 @@ def test_a_history_without_a_checkpoint_is_worth_keeping(tmp_path):
         run.create({}, 5, START)
 
 
-def test_one_process_holds_a_run(tmp_path):
-    """The second is told who does; the lock of a killed process is free."""
+def test_one_process_at_a_time_uses_a_run(tmp_path):
+    """A second one is refused and names the first; a killed process leaves no lock held."""
     code = (
         "import sys, time; from pathlib import Path\n"
         "from gd_torch.storage import RunDirectory\n"
@@ -432,8 +432,8 @@ def test_one_process_holds_a_run(tmp_path):
 
 
 @pytest.mark.parametrize("stepper", ["eager", "compiled"])
-def test_a_run_taken_up_from_its_file_ends_with_the_same_bits(stepper, tmp_path):
-    """Saved at any step, read by another run, the weights and the history are those of one go."""
+def test_a_resumed_run_ends_with_the_same_bits(stepper, tmp_path):
+    """Saved at any step and resumed: the weights and the history of an uninterrupted run."""
     X, Y, _ = load_iris()
     mse, start = network_mse(X, Y), init_weights((4, 2, 3))
 
@@ -468,7 +468,7 @@ def test_a_run_taken_up_from_its_file_ends_with_the_same_bits(stepper, tmp_path)
 
 
 def test_settings_must_be_ready_for_json(tmp_path):
-    """NaN, tensors and paths are refused before anything is written; nothing is lost."""
+    """NaN, tensors and paths are refused before anything is written."""
     for bad in ({"a": float("nan")}, {"a": START[0]}, {"a": Path("x")}):
         with RunDirectory(tmp_path / "run") as run, pytest.raises((ValueError, TypeError)):
             run.create(bad, 5, START)

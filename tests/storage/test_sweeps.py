@@ -1,4 +1,4 @@
-"""Sweeps that survive: finished parts are kept, and a sweep goes on to the same bits."""
+"""Sweep directories: finished parts are stored, and a resumed sweep gives the same bits."""
 
 import os
 import subprocess
@@ -118,7 +118,7 @@ def test_what_others_made_is_left_alone(tmp_path):
         run.create({}, 5, (START,), overwrite=True)
 
 
-def test_a_sweep_of_many_rates_can_be_taken_up(tmp_path):
+def test_a_sweep_of_many_rates_can_be_resumed(tmp_path):
     """Its settings, and those in every part, may be longer than 64 KiB."""
     settings = {"rates": [0.1 + i / 7 for i in range(5000)]}
     kept = SweepDirectory(tmp_path, settings)
@@ -130,8 +130,8 @@ def test_a_sweep_of_many_rates_can_be_taken_up(tmp_path):
     again.close()
 
 
-def test_a_sweep_goes_on_where_it_stopped(script, tmp_path):
-    """Only the missing part is made again, and every number is the one of a sweep in one go."""
+def test_a_sweep_continues_where_it_stopped(script, tmp_path):
+    """Only the missing part is computed, and every number is that of an uninterrupted sweep."""
     assert script(*SWEEP, "--json", "whole.json").returncode == 0
     first = script(*SWEEP, "--run", "kept", "--json", "first.json")
     assert first.returncode == 0, first.stderr
@@ -152,8 +152,8 @@ def test_a_sweep_goes_on_where_it_stopped(script, tmp_path):
 
 
 @pytest.mark.fault
-def test_a_sweep_killed_at_any_time_goes_on_to_the_same_numbers(script, tmp_path):
-    """kill -9, four times over; what was finished is kept."""
+def test_a_sweep_killed_at_any_time_is_resumed_to_the_same_numbers(script, tmp_path):
+    """kill -9, four times; finished parts are kept."""
     sweep = [*SWEEP[:-1], "1"]
     assert script(*sweep, "--json", "whole.json").returncode == 0
     command = [sys.executable, str(ROOT / "scripts" / sweep[0]), *sweep[1:], "--run", "kept"]

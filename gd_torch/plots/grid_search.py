@@ -20,7 +20,7 @@ def brute_force_grids(
     minimiser: float,
     evaluations: Mapping[int, int],
     *,
-    title: str = "A finer grid ends lower, yet still beside the minimum",
+    title: str = "A finer grid finds a lower value, but not the minimum",
 ) -> Figure:
     """Grids of one weight near the minimum, and the cost of a grid against the weights.
 

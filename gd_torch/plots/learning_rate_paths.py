@@ -100,7 +100,7 @@ def learning_rates(
     limits: Range,
     minimiser: float,
     *,
-    title: str = "Too small crawls, too big diverges",
+    title: str = "Too small rates converge slowly, too large ones diverge",
 ) -> Figure:
     """Runs with several learning rates from one start, on shared axes.
 

@@ -15,7 +15,7 @@ Source = Literal["text", "derived"]
 
 @dataclass(frozen=True)
 class Check:
-    """One statement beside what was computed.
+    """One statement and the computed value.
 
     Attributes:
         id: the row of the tutorial's table of contents, such as "A5".

@@ -1,4 +1,4 @@
-"""The interactive pages in real Chromium: what is drawn, what the mouse and the keyboard do."""
+"""The interactive pages in Chromium: what is drawn, and the effects of mouse and keyboard."""
 
 import io
 import json
@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium; where there is none the test fails, it is not skipped."""
+    """The installed Chromium; without one the tests fail, they are not skipped."""
     with sync_playwright() as playwright:
         path = shutil.which("chromium") or "/usr/bin/chromium"
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -55,7 +55,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, folder):
-    """Open a page and watch it: errors and requests are kept, and none may be wrong at the end."""
+    """Open a page; at the end check that it had no errors and loaded only its own files."""
     errors, requests, pages = [], [], []
 
     def open_page(name, **options):
@@ -83,13 +83,13 @@ def scene(name):
 
 
 def pixels(page):
-    """The picture as it is on the screen."""
+    """The plot as it is shown."""
     page.wait_for_timeout(400)
     return Image.open(io.BytesIO(page.locator("#picture canvas").first.screenshot())).convert("RGB")
 
 
 def near(image, color):
-    """How many pixels are close to a colour."""
+    """The number of pixels close to a colour."""
     target = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     data = image.get_flattened_data() if hasattr(image, "get_flattened_data") else image.getdata()
     return sum(all(abs(a - b) < 30 for a, b in zip(p, target, strict=True)) for p in data)
@@ -98,8 +98,7 @@ def near(image, color):
 @pytest.mark.parametrize("name", [*map(scene, PAGES), "index.html"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_is_self_contained_and_follows_the_colour_scheme(visit, folder, name, scheme):
-    """Language, title and text alternatives; no error; only the page and its own files are read;
-    the ground is dark where the reader wants it."""
+    """A page has a language, a title and text alternatives, and a dark background on request."""
     page = visit(name, color_scheme=scheme)
     assert page.locator("html").get_attribute("lang") == "en" and len(page.title()) > 10
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -121,7 +120,7 @@ def test_page_is_self_contained_and_follows_the_colour_scheme(visit, folder, nam
 
 @pytest.mark.parametrize("name", SCENES)
 def test_scene_is_not_blank(visit, name):
-    """WebGL draws: many colours, the pale surface, and a path."""
+    """The surface and a path are drawn, in many colours."""
     image = pixels(visit(scene(name)))
     assert len(image.getcolors(1 << 24)) > 500
     assert near(image, "#C8D6E3") > 5000 and near(image, "#009E73") > 50
@@ -129,7 +128,7 @@ def test_scene_is_not_blank(visit, name):
 
 @pytest.mark.parametrize("place", range(4))
 def test_legend_hides_exactly_one_path_and_restores_it(visit, place):
-    """A click on a legend entry hides that path alone, on the screen too; the next restores it."""
+    """A click on a legend entry hides only that path; the next click shows it again."""
     page = visit(scene("09_paths"))
     page.get_by_role("button", name="both weights" if place == 0 else "descent").click()
     page.get_by_role("button", name="both weights" if place == 0 else "descent").click()
@@ -137,21 +136,22 @@ def test_legend_hides_exactly_one_path_and_restores_it(visit, place):
     color = page.evaluate(f"picture.data[{switched}].line.color")
     before, entry = near(pixels(page), color), page.locator(".legendtoggle").nth(place)
     entry.click()
-    page.wait_for_timeout(500)
+    page.wait_for_function(f"picture.data[{switched}].visible === 'legendonly'")
+    page.wait_for_timeout(500)  # longer than a double click
     shown = page.evaluate(VISIBLE)
     assert shown[switched] == "legendonly" and shown.count(True) == len(shown) - 1
     assert near(pixels(page), color) < 0.6 * before
     button = page.locator(f"button[data-trace='{switched}']")
     assert button.get_attribute("aria-pressed") == "false"
     entry.click()
-    page.wait_for_timeout(500)
+    page.wait_for_function(f"picture.data[{switched}].visible === true")
     assert page.evaluate(VISIBLE) == [True] * len(shown)
     assert near(pixels(page), color) == pytest.approx(before, rel=0.05)
     assert button.get_attribute("aria-pressed") == "true"
 
 
 def test_paths_are_switched_by_keyboard(visit):
-    """Every path has a real button: Tab reaches it, the space bar presses it, and it says so."""
+    """Every path has a button that Tab reaches, the space bar presses, and aria-pressed states."""
     page = visit(scene("09_paths"))
     assert page.locator("button[data-trace]").count() == 4
     for _ in range(3):
@@ -170,7 +170,7 @@ def test_paths_are_switched_by_keyboard(visit):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_dragging_rotates(visit, name):
-    """A drag across the scene turns the camera."""
+    """Dragging rotates the camera."""
     page = visit(scene(name))
     before = page.evaluate(CAMERA)
     box = page.locator("#picture").bounding_box()
@@ -185,7 +185,7 @@ def test_dragging_rotates(visit, name):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_arrow_keys_rotate_and_zero_resets(visit, name):
-    """Arrow keys turn the camera at constant distance, + comes nearer, 0 goes back."""
+    """Arrow keys rotate the camera at constant distance, + zooms in, 0 resets the view."""
     page = visit(scene(name))
     home = json.loads(page.evaluate(CAMERA))
 
@@ -221,13 +221,13 @@ def test_paths_on_the_page_are_the_runs(visit):
 
 
 def drawn(page):
-    """The w of the path that is drawn on page 05."""
+    """The weights of the path that is drawn on page 05."""
     page.wait_for_timeout(300)
     return page.evaluate("picture.data.find((trace) => trace.name === 'descent').x")
 
 
 def test_step_slider_changes_the_drawn_path(visit):
-    """The slider draws the path up to its step, and the status line says where that is."""
+    """The slider draws the path up to its step, and the status line states that point."""
     page = visit(scene("05_descent"))
     assert drawn(page) == [1.9]
     page.locator("#step").fill("6")
@@ -243,8 +243,8 @@ def test_step_slider_changes_the_drawn_path(visit):
     assert len(drawn(page)) == 201 and path.nth(2).get_attribute("d") != outline
 
 
-def test_rate_slider_goes_from_crawling_to_diverging(visit):
-    """40 learning rates from 0.001 on; the largest diverges, and the page says so."""
+def test_rate_slider_goes_from_slow_to_diverging(visit):
+    """There are 40 learning rates from 0.001 to 1; the largest diverges, and the page states it."""
     page = visit(scene("05_descent"))
     page.locator("#step").fill("3")
     ends = []
@@ -260,8 +260,8 @@ def test_rate_slider_goes_from_crawling_to_diverging(visit):
     assert "outside the picture" in ends[1] and "diverges after" in ends[1]
 
 
-def test_play_walks_and_pauses(visit):
-    """Play makes steps until it is pressed again, with the keyboard alone."""
+def test_play_and_pause(visit):
+    """Play makes steps until it is pressed again, by keyboard."""
     page = visit(scene("05_descent"))
     page.keyboard.press("Tab")
     page.keyboard.press("Space")

@@ -102,8 +102,8 @@ def test_overshoot_shows_start_and_every_step():
     assert "Step 5 is never made" in right.get_title(loc="left")
 
 
-def test_first_steps_tells_rounded_from_exact():
-    """The table holds 1.64 by hand beside 1.6433901 exact; arrows say what they are."""
+def test_first_steps_has_rounded_and_exact_values():
+    """The table holds 1.64 by hand and 1.6433901 exact; arrows are labelled."""
     run = descend(curve, 1.9, learning_rate=0.01, steps=2)
     noted = [(1.9, 25.66), (1.64, 12.50), (1.52, 8.63)]
     axes, below = plots.first_steps(curve, run, noted, (1.35, 2.02)).axes

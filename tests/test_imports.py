@@ -50,6 +50,42 @@ DESCENT = [
 ]
 """The same within the package ``descent``: a run goes from single to driver to stepper."""
 
+CHECKING = [
+    "decompositions",
+    "trace",
+    "replay",
+    "finite_differences",
+    "points",
+    "derivation",
+    "report",
+    "evidence",
+    "diagnosis",
+    "preconditions",
+    "verdict",
+    "partials_check",
+]
+"""The same within ``checking``: measure, collect evidence, name the mistake, give a verdict."""
+
+DIAGNOSIS = [
+    "constants",
+    "comparison",
+    "hypotheses",
+    "tensors",
+    "formulas",
+    "linear_algebra",
+    "matrix_products",
+    "products",
+    "pointwise",
+    "factors",
+    "repeated_mistakes",
+    "matcher",
+    "numeric_patterns",
+    "terms",
+    "cotangent_sums",
+    "search",
+]
+"""The same within ``checking.diagnosis``: hypotheses, what tests them, and the search."""
+
 PUBLIC = {"_replace", "_asdict", "_fields", "_exit"}
 """Documented names with an underscore: those of a NamedTuple, and os._exit."""
 
@@ -102,6 +138,20 @@ def test_imports_within_descent_point_downwards(path):
     """No cycle; a new module must be given its place in the list."""
     below = DESCENT[: DESCENT.index(path.stem)]
     assert imported(path, "gd_torch.descent") <= set(below)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "checking").rglob("[a-z]*.py")), ids=lambda p: p.stem
+)
+def test_imports_within_checking_point_downwards(path):
+    """The diagnosis knows traces and numbers, but no verdict; each package has its own order."""
+    if path.parent.name == "diagnosis":
+        inside = DIAGNOSIS[: DIAGNOSIS.index(path.stem)]
+        assert imported(path, "gd_torch.checking.diagnosis") <= set(inside)
+        below = CHECKING[: CHECKING.index("diagnosis") + 1]
+    else:
+        below = CHECKING[: CHECKING.index(path.stem)]
+    assert imported(path, "gd_torch.checking") <= set(below)
 
 
 def private_names(path: Path) -> set[str]:

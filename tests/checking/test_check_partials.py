@@ -1,4 +1,4 @@
-"""Where checkers usually fail: kinks, scales, dtypes, faulty objectives, odd returns."""
+"""check_partials at kinks, scales, dtypes, faulty objectives and malformed partials."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def verdict(objective, hand, at, **options):
     ids=["relu", "relu, other side", "abs", "max with ties"],
 )
 def test_kink(objective, hand, at):
-    """Where the one-sided slopes differ nothing is judged, and the check is not ok."""
+    """Where the one-sided slopes differ nothing is compared, and the check is not ok."""
     report = check_partials(objective, hand, at)
     assert report.results[0].verdict == "kink"
     assert not report.ok
@@ -51,7 +51,7 @@ def test_kink_does_not_hide_a_mistake():
 
 
 def test_near_kink():
-    """A kink within the referee's reach but not at the point is no fault of the objective."""
+    """A kink within the first finite-difference step, but not at the point, changes nothing."""
     result = verdict(lambda w: torch.relu(w).sum(), lambda w: (w > 0).to(D), t(1e-5, 1.0, -1e-6))
     assert result.verdict == "ok"
 
@@ -108,7 +108,7 @@ def _saved_then_edited(w):
          "raises", "not finite"],
 )  # fmt: skip
 def test_the_objective_is_at_fault(objective):
-    """Where autograd cannot be trusted the objective is named and the hand is not blamed."""
+    """Where autograd cannot be trusted the verdict is on the objective, not on the derivation."""
     result = verdict(objective, lambda w: 2 * w, W)
     assert result.verdict == "objective"
     assert result.note
@@ -163,7 +163,7 @@ def test_in_place_edit_of_a_value_of_its_own_is_replayed():
     ],
 )
 def test_odd_returns(given, note):
-    """What the hand returns is never broadcast or cast in silence; the rule is named."""
+    """What a derivation returns is never broadcast or cast in silence; the rule is named."""
     result = verdict(square, given, W)
     assert result.verdict == "wrong"
     assert note in result.note

@@ -1,4 +1,4 @@
-"""The collection: every wrong derivation is caught and named, no right one is blamed."""
+"""The collection: every wrong derivation is found and named, every correct one is ok."""
 
 import functools
 
@@ -24,7 +24,7 @@ def checked(name):
     return right, wrong
 
 
-def blamed(report):
+def wrong_arguments(report):
     """The numbers of the arguments that a report calls wrong."""
     return tuple(i for i, result in enumerate(report.results) if result.verdict == "wrong")
 
@@ -40,12 +40,12 @@ QUICK = {
     "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in FAMILIES]
 )
 def test_collection(name):
-    """Right partials are ok; of wrong ones exactly the wrong argument is blamed."""
+    """Right partials are ok; of wrong ones exactly the wrong argument is reported."""
     right, wrong = checked(name)
     for report in right:
         assert report.ok, report
     for case, report in wrong:
-        assert blamed(report) == case.arguments, f"{case.label}\n{report}"
+        assert wrong_arguments(report) == case.arguments, f"{case.label}\n{report}"
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_collection_is_named():
     top = misnamed = cases = 0
     for name in FAMILIES:
         for case, report in checked(name)[1]:
-            kinds = [cause.kind for cause in report.results[blamed(report)[0]].causes]
+            kinds = [cause.kind for cause in report.results[wrong_arguments(report)[0]].causes]
             cases += 1
             top += bool(kinds) and kinds[0] in case.kinds
             misnamed += bool(kinds) and not set(kinds) & set(case.kinds)

@@ -40,9 +40,9 @@ def drawn(seed: int):
 
 
 def example(objective, hand, at, *mistakes) -> Example:
-    """An example with its own mistakes (kinds, argument, hand) and the ones any derivation invites.
+    """An example with its own mistakes (kinds, argument, partial) and three common ones.
 
-    A mistake's hand returns the one wrong partial; the others stay right.
+    ``partial`` returns the one wrong partial; the others stay correct.
     """
     wrong = []
     for n, (kinds, i, partial) in enumerate(mistakes):

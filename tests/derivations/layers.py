@@ -11,7 +11,7 @@ CONSTANT = ("treated_as_constant", "dropped_term")
 
 
 def _two_layers(f, slope):
-    """mean((f(X V) W - Y)^2) with hand partials for a given f'(z, a)."""
+    """mean((f(X V) W - Y)^2) with its partials for a given f'(z, a)."""
 
     def make(seed):
         n = drawn(seed)

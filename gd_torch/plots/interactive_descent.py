@@ -58,11 +58,10 @@ def descent_page(
     (symbol,) = style.symbols(objective)
     data = _traces(objective, limits, minimiser, symbol)
     found = [_shown_run(objective, rate, run) for rate, run in runs.items()]
-    rows = [[style.number(run["rate"]), run["outcome"]] for run in found]
     return build_page(
         title=title, summary=summary, alt=alt, keys=KEYS,
         controls=CONTROLS.format(last=len(found) - 1, shown=list(runs).index(shown)),
-        table=html_table(["learning rate α", "how the run ends"], rows), script="descent_page.js",
+        table=_endings(found), script="descent_page.js",
         data={
             "data": data, "layout": _layout(data[0]["y"], limits, symbol),
             "runs": found, "limits": limits,
@@ -70,6 +69,12 @@ def descent_page(
             "axes": ["xaxis", "yaxis", "xaxis2", "yaxis2"],
         },
     )  # fmt: skip
+
+
+def _endings(runs: list[dict[str, Any]]) -> str:
+    """A table of the learning rates and the outcomes of their runs."""
+    rows = [[style.number(run["rate"]), run["outcome"]] for run in runs]
+    return html_table(["learning rate α", "how the run ends"], rows)
 
 
 def _shown_run(objective: Objective, rate: float, run: Descent) -> dict[str, Any]:

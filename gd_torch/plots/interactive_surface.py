@@ -53,9 +53,7 @@ def surface_page(
     Raises:
         ImportError: plotly is not installed.
     """
-    paths = _paths(runs) if runs else []
-    if tangents_at:
-        paths += _tangents(objective, tangents_at)
+    paths = _paths(runs) + (_tangents(objective, tangents_at) if tangents_at else [])
     first = tangents_at or tuple(float(w[0]) for w in next(iter(runs.values())).path)
     marks = [
         _mark(objective, first, "start", "circle-open"),

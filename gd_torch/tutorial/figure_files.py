@@ -41,10 +41,7 @@ def make_figures(
     Raises:
         OSError: a file could not be written.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):  # raises an OSError before the work, not after it
-        pass
+    out = _writable_folder(Path(out))
     trainability_data.QUIET = not progress
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small nets run no faster on more, and sums keep their order
@@ -58,6 +55,13 @@ def make_figures(
         return [*written, write_gallery(out, written)]
     finally:
         torch.set_num_threads(threads)
+
+
+def _writable_folder(path: Path) -> Path:
+    """Create the folder if necessary; raise an OSError now if it cannot be written."""
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        return path
 
 
 def has_plotly() -> bool:

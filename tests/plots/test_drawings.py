@@ -78,7 +78,7 @@ def test_brute_force_panels_hold_the_lowest_points():
 
 
 def test_tangent_has_the_slope_at_the_start():
-    """The tangent's line has slope 25.66 through (1.9, y), and the figure says so."""
+    """The tangent's line has slope 25.66 through (1.9, y), and a note states it."""
     run = descend(curve, 1.9, learning_rate=0.01, steps=1)
     (axes,) = plots.tangent(curve, run, (-1.6, 2.5), minimiser=MINIMISER).axes
     (a, b), (ya, yb) = drawn(axes, "tangent at 1.9")
@@ -130,14 +130,14 @@ def test_descent_frame_shows_the_path_so_far():
 
 
 def test_descent_names_points_outside():
-    """Points outside the limits are counted in the title, never dropped in silence."""
+    """The title counts the points outside the limits."""
     run = descend(curve, 1.9, learning_rate=1.0)
     left, _ = plots.descent_on_curve(curve, run, (-1.6, 2.15)).axes
     assert "4 points lie outside" in left.get_title(loc="left")
 
 
 def test_learning_rates_share_axes_and_name_divergence():
-    """Four columns on the same limits; the run that leaves says where it went."""
+    """Four columns have the same limits; a note states where the diverging run leaves them."""
     runs = {
         rate: descend(curve, 1.9, learning_rate=rate, steps=8000, tolerance=1e-8)
         for rate in (0.001, 0.01, 0.1, 0.5)
@@ -155,7 +155,7 @@ def test_learning_rates_share_axes_and_name_divergence():
 
 
 def test_surface_draws_paths_tangents_and_rim(steps):
-    """The rim is level, the paths keep their heights, the tangents their slopes."""
+    """The rim is level; paths are drawn at their values, tangents with their slopes."""
     grid = plots.basin(bowl, BOWL.minimiser, height=200.0)
     assert grid.y[-1].tolist() == pytest.approx([200.0] * grid.y.shape[1])
     figure = plots.surface(
@@ -212,7 +212,7 @@ def test_own_objective_is_drawn_with_its_own_names():
 
 
 def test_path_outside_is_named():
-    """A path that leaves the picture says so in the legend."""
+    """The legend counts the points of a path outside the limits."""
     run = descend(himmelblau, (0.0, 0.0), learning_rate=0.01, steps=50)
     figure = plots.paths_from_above(himmelblau, {"run": run}, (-1, 1), (-1, 1))
     outside = int(((run.path[0].abs() > 1) | (run.path[1].abs() > 1)).sum())
@@ -232,7 +232,7 @@ def test_path_outside_is_named():
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named(call, message):
-    """A run over other weights, a range out of order, too many paths: the rule is named."""
+    """The message states the rule for a wrong run, a range out of order and too many paths."""
     with pytest.raises(ValueError, match=message):
         call(descend(curve, 1.9, learning_rate=0.1, steps=3))
 
@@ -244,6 +244,6 @@ def curve2(w1, w2):
 
 
 def test_numbers_are_printed_for_people():
-    """Real minus signs and powers of ten; zero, infinity and thousands as well."""
+    """Numbers have minus signs, powers of ten and thin spaces between thousands."""
     assert style.number(-0.00012) == "−0.00012" and style.number(-2e-9, 1) == "−2 × 10⁻⁹"
     assert style.number(math.inf) == "inf" and style.number(12345.0) == "12\u2009345"

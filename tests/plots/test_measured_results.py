@@ -28,7 +28,7 @@ def test_learning_rate_map_counts_outcomes():
 
 
 def test_one_at_a_time_is_drawn_per_gradient_evaluation():
-    """Both ways start at 177; x counts gradient evaluations."""
+    """The values of a path are drawn against its gradient evaluations."""
     x = torch.tensor([-8.0, -4.8])
     way = plots.CostedPath(
         (x, torch.tensor([7.0, 7.0])), torch.tensor([177.0, 95.08]), torch.arange(2)
@@ -71,7 +71,7 @@ def test_learning_rate_by_seed_writes_its_cells():
 
 
 def test_path_plane_is_exact_for_a_path_in_a_plane():
-    """A path that lies in a plane is explained wholly: no error off the plane, equal losses."""
+    """For a path in a plane the explained variance is 1, the distance 0, and losses are equal."""
     run = descend(bowl, BOWL.start, learning_rate=0.1, steps=30)
     plane = plots.path_plane(bowl, run)
     assert float(plane.explained.sum()) == pytest.approx(1)
@@ -118,7 +118,7 @@ def test_matrices_compare_numbers_and_times():
 
 
 def test_trainability_map_tells_learnt_from_stuck_in_grey_too():
-    """Both panels count the learnt runs, the window is marked, and no stuck colour is as dark."""
+    """Both panels state the share of learnt runs; their colours are darker, in grey too."""
     rates, near = torch.logspace(-1, 1, 3), torch.logspace(0, 0.4, 2)
     losses = torch.tensor([[1, 5, 20], [2, 30, 10], [15, 50, 60]]).double() / 100
     whole = plots.LossGrid(rates, rates, losses)

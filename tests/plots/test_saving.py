@@ -24,7 +24,7 @@ def test_saved_twice_is_the_same(figure, tmp_path, kind):
 
 
 def test_a_figure_has_the_permissions_of_any_new_file(figure, tmp_path):
-    """Those that the umask leaves, neither more nor less."""
+    """The permissions are 0o666 without those that the umask excludes."""
     before = os.umask(0o027)
     try:
         path = plots.save(figure, tmp_path / "figure.svg")

@@ -34,13 +34,13 @@ def test_a2_a3_brute_force_at_one_to_four_decimals(decimals, w, y):
 
 
 def test_a5_slope_at_the_start():
-    """25.66099, printed as 25.66."""
+    """The slope is 25.66099, which the text prints as 25.66."""
     assert curve_slope(1.9) == pytest.approx(25.66099, rel=1e-14)
     assert f"{curve_slope(1.9):.2f}" == "25.66"
 
 
-def test_a6_the_runaway_without_a_learning_rate():
-    """Four updates are made; the fifth never, because the loss there overflows."""
+def test_a6_divergence_without_a_learning_rate():
+    """Four updates are made; the loss overflows before the fifth."""
     run = descend(curve, 1.9, learning_rate=1.0, steps=1000)
     w = run.path[0].tolist()
     assert w[1] == pytest.approx(-23.76099, rel=1e-14)
@@ -62,7 +62,7 @@ def test_a7_steps_to_a_slope_below_1e_8(rate, steps):
 
 
 def test_a7_a_learning_rate_of_one_half_diverges():
-    """Too big a rate ends beyond the finite numbers."""
+    """With learning rate 0.5 the descent diverges."""
     assert descend(curve, 1.9, learning_rate=0.5).stop.diverged
 
 
@@ -95,12 +95,12 @@ def test_b3_the_bowls_value_and_partials_at_the_start():
 
 
 def test_b5_both_partials_vanish_at_the_origin():
-    """The analytic minimum."""
+    """Both partials are zero at the minimum."""
     assert all(d.item() == 0 for d in partials(bowl)(0.0, 0.0))
 
 
 def test_b6_the_path_from_minus_8_7():
-    """Factors 0.6 and 0.8 a step: (-4.8, 5.6) at 77.44, (-2.88, 4.48) at 36.6592."""
+    """Each step multiplies w1 by 0.6 and w2 by 0.8: (-4.8, 5.6) at 77.44 after the first."""
     run = descend(bowl, BOWL.start, learning_rate=0.1, steps=2)
     assert run.path[0].tolist() == pytest.approx([-8, -4.8, -2.88], rel=1e-15)
     assert run.path[1].tolist() == pytest.approx([7, 5.6, 4.48], rel=1e-15)
@@ -108,7 +108,7 @@ def test_b6_the_path_from_minus_8_7():
 
 
 def test_b7_single_weight_steps_end_higher_than_the_joint_step():
-    """95.08 and 159.36 against 77.44."""
+    """The values are 95.08 and 159.36 after single steps, 77.44 after a step of both weights."""
     for rates, expected in (((0.1, 1e-300), 95.08), ((1e-300, 0.1), 159.36), (0.1, 77.44)):
         run = descend(bowl, BOWL.start, learning_rate=rates, steps=1)
         assert run.losses[1].item() == pytest.approx(expected, rel=1e-14)

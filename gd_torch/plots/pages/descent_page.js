@@ -1,4 +1,4 @@
-// A descent on its curve: a learning rate, a step and a play button.
+// A descent on its curve: sliders for the learning rate and the step, and a play button.
 const rate = document.getElementById("rate");
 const step = document.getElementById("step");
 const play = document.getElementById("play");
@@ -20,7 +20,7 @@ async function show() {
   step.max = String(run.w.length - 1);
   const k = Number(step.value);
   const reach = 0.35;
-  // A diverging run is drawn while its points have screen coordinates; the status line has them all.
+  // Points of a diverging run beyond 1e15 are not drawn; the status line shows all of them.
   const last = run.y.findIndex((y) => Math.abs(y) > 1e15);
   const here = last < 0 || k < last ? [k] : [];
   const path = here.length ? k + 1 : last;

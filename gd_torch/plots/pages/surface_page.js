@@ -1,4 +1,4 @@
-// A surface with paths: one button per path, arrow keys rotate, + and - zoom, 0 resets.
+// A surface with paths: a button for each path; arrow keys rotate, + and - zoom, 0 resets the view.
 const buttons = [...document.querySelectorAll("button[data-trace]")];
 const home = structuredClone(page.layout.scene.camera.eye);
 

@@ -1,5 +1,5 @@
 "use strict";
-// What every page shares: its data, its picture, and colours that follow the reader's setting.
+// Shared by all pages: the data, the plot, and colours for light and dark mode.
 const page = JSON.parse(document.getElementById("data").textContent);
 const picture = document.getElementById("picture");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");

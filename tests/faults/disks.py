@@ -85,9 +85,11 @@ def limit_once(directory: Path, limit: int, steps: int, expected: dict[str, byte
 def refusal(ended: tuple[int, str, str], directory: Path, reason: str) -> Counter[str]:
     """What is wrong with how a starved run ended; one line names the file and the reason."""
     status, out, err = ended
-    told = err.count("\n") == 1 and str(directory) in err and err.endswith(f": {reason}\n")
-    other_words = int(not told or out != "")
-    return Counter({"shortages": 1, "other status": int(status != 1), "other words": other_words})
+    as_documented = err.count("\n") == 1 and str(directory) in err and err.endswith(f": {reason}\n")
+    other_message = int(not as_documented or out != "")
+    return Counter(
+        {"shortages": 1, "other status": int(status != 1), "other message": other_message}
+    )
 
 
 # ---------------------------------------------------------------- a real one
@@ -106,7 +108,7 @@ def small_tmpfs(place: Path, *, steps: int = 200, stride: int = 1) -> Counter[st
     """A run on a tmpfs that is too small, in pages or in files; then on one large enough.
 
     Every size up to the first that is enough is tried, or every ``stride``-th, for a run from its
-    start and one taken up halfway.
+    start and one resumed halfway.
     """
     counts = Counter[str]()
     origins, expected = from_start_and_halfway(place, steps)

@@ -67,8 +67,18 @@ def test_two_uses_treated_as_constant():
     assert found[0].message.count("test_diagnosis.py:") == 2
 
 
-def test_two_scaled_terms_are_not_named():
-    """Two unrelated constants explain too much: with enough terms some pair always fits."""
+def test_two_terms_with_the_wrong_sign():
+    """The same mistake in two terms of different operations is one cause."""
+    found = causes(
+        lambda w: w.cos().sum() + w.exp().sum() + w.reciprocal().sum(),
+        lambda w: w.sin() + 1 / w**2 + w.exp(),
+    )
+    assert [c.kind for c in found] == ["sign_of_term"]
+    assert "two terms" in found[0].message
+
+
+def test_two_terms_with_different_constants_are_not_named():
+    """Two mistakes at once: other mistakes are equal to such a pair too often."""
     objective = lambda w: (w**3).sum() + w.sin().sum() + w.exp().sum() - w.log().sum()  # noqa: E731
     derivation = lambda w: 6 * w**2 + 3 * w.cos() + w.exp() - 1 / w  # noqa: E731
     assert causes(objective, derivation) == ()

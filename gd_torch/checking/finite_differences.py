@@ -11,7 +11,14 @@ from torch import Tensor
 
 from gd_torch.typing import Objective, Weights
 
-_ROWS = 7
+_STEPS = {
+    torch.float64: ((1e-2, 7), (1e-4, 7), (1e-7, 3)),
+    torch.float32: ((0.1, 7), (1e-2, 7)),
+}
+"""First step, in proportion to the weights, and rows of the tableau; later ones if need be.
+
+A kink that is near, but not at the point, is out of reach of the last ones.
+"""
 _STEP_RATIO = 2.0  # each step is the last one divided by this
 _ACCURATE = 1e-4  # a larger relative error calls for smaller steps
 
@@ -58,8 +65,7 @@ def estimate_slope(
     largest = max(
         float(w.abs().amax()) for w, d in zip(weights, direction, strict=True) if bool(d.any())
     )
-    eps = torch.finfo(weights[0].dtype).eps
-    double = eps < 1e-10
+    dtype = weights[0].dtype
     unit = max(largest, 1e-3) / size
 
     def along(t: float) -> float:
@@ -68,14 +74,11 @@ def estimate_slope(
             return float(objective(*moved))
 
     middle = along(0.0)
-    best = _extrapolate(along, middle, unit * (1e-2 if double else 0.1), eps)
-    if best is None or not best.accurate:
-        nearer = _extrapolate(along, middle, unit * (1e-4 if double else 1e-2), eps)
-        best = _better(best, nearer)
-    if double and (best is None or not best.accurate):
-        # a kink closer than 1e-4 but not at the point itself shows no more at this step
-        nearest = _extrapolate(along, middle, unit * 1e-7, eps, rows=3)
-        best = _better(best, nearest)
+    eps = torch.finfo(dtype).eps
+    best: SlopeEstimate | None = None
+    for step, rows in _STEPS.get(dtype, _STEPS[torch.float32]):
+        if best is None or not best.accurate:
+            best = _better(best, _extrapolate(along, middle, unit * step, eps, rows))
     return best
 
 
@@ -87,7 +90,7 @@ def _better(first: SlopeEstimate | None, second: SlopeEstimate | None) -> SlopeE
 
 
 def _extrapolate(
-    along: Callable[[float], float], middle: float, step: float, eps: float, rows: int = _ROWS
+    along: Callable[[float], float], middle: float, step: float, eps: float, rows: int
 ) -> SlopeEstimate | None:
     """Neville's tableau over central differences at ``step``, ``step`` / 2, ``step`` / 4, ..."""
     best, error = math.nan, math.inf

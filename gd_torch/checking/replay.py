@@ -174,12 +174,8 @@ class Replay:
         ]
         if not pairs:
             return {}
-        for o, g in pairs:
-            if o.shape != g.shape:
-                raise RuntimeError(
-                    f"the cotangent of {node.name} must have shape {tuple(o.shape)}, "
-                    f"got {tuple(g.shape)}"
-                )
+        if any(o.shape != g.shape for o, g in pairs):
+            raise RuntimeError(f"a cotangent at {node.name} must have the shape of its value")
         # a sum, not grad_outputs=: with those torch imports its symbolic shapes, half a second
         with torch.enable_grad():
             total = torch.stack([(o * g).sum() for o, g in pairs]).sum()
@@ -189,11 +185,7 @@ class Replay:
         return {p: d for p, d in zip(leaves, found, strict=True) if d is not None}
 
     def jvp(self, direction: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Jacobian-vector product: the tangent of every value that changes along a direction.
-
-        Args:
-            direction: weight -> a tensor of its shape.
-        """
+        """Jacobian-vector product: the tangents of all values along a direction of the weights."""
         tangents = dict(direction)
         for node in self.trace.nodes:
             changed = {p: tangents[v] for p, v in node.inputs.items() if v in tangents}

@@ -99,7 +99,7 @@ def test_a_kink_is_seen(f, at):
     assert estimate_slope(f, (tensor(at),), ONE).kink
 
 
-@pytest.mark.parametrize("distance", [1e-5, 1e-3, -1e-3, 0.1])
+@pytest.mark.parametrize("distance", [1e-6, -1e-6, 1e-5, 1e-3, -1e-3, 0.1])
 def test_a_kink_nearby_is_none(distance):
     """The slope of |w| beside its kink is that of its side, with a smaller step if need be."""
     found = estimate_slope(lambda w: w.abs().sum(), (tensor(distance, 1.0),), (tensor(1.0, 0.0),))

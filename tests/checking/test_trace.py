@@ -63,6 +63,7 @@ def test_a_fused_operation_is_recorded_as_its_steps():
     "function",
     [
         lambda w: torch.logsumexp(w, 0),
+        lambda w: torch.logsumexp(100 * w, 0),
         lambda w: torch.log_softmax(100 * w, 0)[1],
         lambda w: torch.nn.functional.log_softmax(w.reshape(1, 3), 1)[0, 2],
         lambda w: torch.nn.functional.cross_entropy(w.reshape(1, 3), torch.tensor([1])),

@@ -59,7 +59,7 @@ def _match_alterations(matcher: Matcher, explained: bool) -> list[Match]:
     if matches:
         return matches
     repeated = map(matcher.match_repeated, repeated_mistakes(replay))
-    return [m for m in repeated if m is not None] or list(terms.match_both_constant())
+    return [m for m in repeated if m is not None] or list(terms.match_pairs())
 
 
 def _rank_causes(matches: list[Match]) -> tuple[Cause, ...]:

@@ -17,6 +17,15 @@ from gd_torch.checking.trace import Node
 
 _SUMS = ("add", "sub", "rsub")
 _MAX_PAIRED = 40  # terms that are tried in pairs
+_PAIR_MISTAKES = (
+    (
+        0.0,
+        "treated_as_constant",
+        "the gradient through two uses is missing, as if both were constant",
+    ),
+    (-1.0, "sign_of_term", "the signs of two terms are wrong"),
+)
+"""Factor of both terms, kind, message."""
 
 
 def gradient_terms(replay: Replay) -> list[Term]:
@@ -73,18 +82,22 @@ class TermMatcher:
             if error is not None:
                 yield from _name_scaled_term(term, 1 + c[0], error, self._matcher.sizes)
 
-    def match_both_constant(self) -> Iterator[Match]:
-        """Two terms missing at once, as if both mean and variance of a batch were constants."""
+    def match_pairs(self) -> Iterator[Match]:
+        """The same mistake in two terms: both missing, or both with the wrong sign.
+
+        Mean and variance treated as constants are such a pair. Two different constants are not
+        tried: too many mistakes of other kinds are equal to such a pair.
+        """
         for (a, column_a), (b, column_b) in combinations(self._projected[:_MAX_PAIRED], 2):
-            rest = (self._matcher.differences + column_a + column_b).abs().amax(1)
+            pair = column_a + column_b
             size = torch.maximum(column_a.abs(), column_b.abs()).amax(1)
-            if bool((rest > 1e-4 * size).any()):
-                continue
-            error = self._error([a, b], [-1.0, -1.0])
-            if error is not None:
-                message = "the gradient through two uses is missing, as if both were constant"
-                message += f" ({a.name} and {b.name})"
-                yield Match(6.0, "treated_as_constant", message, error)
+            for factor, kind, what in _PAIR_MISTAKES:
+                rest = (self._matcher.differences - (factor - 1) * pair).abs().amax(1)
+                if bool((rest > 1e-4 * size).any()):
+                    continue
+                error = self._error([a, b], [factor - 1, factor - 1])
+                if error is not None:
+                    yield Match(6.0, kind, f"{what} ({a.name} and {b.name})", error)
 
     def _error(self, terms: list[Term], coefficients: list[float]) -> float | None:
         parts = [[term.cotangents(r) for r in self._matcher.replays] for term in terms]

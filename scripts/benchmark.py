@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, __file__.rsplit("scripts", 1)[0])  # this clone, installed or not
 from gd_torch.cli import output
 from gd_torch.cli.app import prepare_process, run_parsed
 from gd_torch.cli.argument_types import figure_file, whole

@@ -6,8 +6,8 @@ import argparse
 import sys
 import warnings
 from collections import Counter
-from pathlib import Path
 
+sys.path.insert(0, __file__.rsplit("scripts", 1)[0])  # this clone, installed or not
 from gd_torch.cli.app import prepare_process, run_parsed
 from gd_torch.cli.argument_types import whole
 from gd_torch.cli.parser import Parser
@@ -41,7 +41,6 @@ def build_parser(prog: str) -> Parser:
 
 def main(arguments: argparse.Namespace, _parser: Parser) -> int:
     """Count the verdicts and print the table."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import torch
 
     torch.set_num_threads(1)

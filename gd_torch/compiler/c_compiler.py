@@ -73,6 +73,8 @@ def find_compiler() -> tuple[str, ...]:
     import shlex
     import shutil
 
+    if not hasattr(os, "O_NOFOLLOW"):
+        raise CompilerError("no C compiler: compiled steps need a POSIX system, as Linux or macOS")
     try:
         words = shlex.split(os.environ.get("CC", ""))
     except ValueError as error:

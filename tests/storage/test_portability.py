@@ -32,6 +32,10 @@ with RunDirectory(Path("first")):
 assert main(["train", "--run", "first", "--resume", "--steps", "40"]) == 0
 assert main(["train", "--run", "once", "--steps", "40", *short]) == 0
 run = descend(curve, 1.9, learning_rate=0.1, steps=1)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    descend(curve, 1.9, learning_rate=0.1, steps=200, stepper="compiled")
+assert ["POSIX system" in str(warning.message) for warning in caught] == [True], caught
 plots.save(plots.tangent(curve, run, (-1, 2)), "figure.svg")
 print(os.getpid())
 """

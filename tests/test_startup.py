@@ -102,6 +102,7 @@ assert state() == was, (state(), was)
 """)
 
 
+@pytest.mark.slow
 def test_later_garbage_is_collected_although_the_imported_objects_are_frozen():
     """What torch's import made is never searched again; cycles made later are freed, also at exit.
 

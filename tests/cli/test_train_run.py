@@ -225,6 +225,7 @@ os.fsync = lambda handle: (time.sleep(1), fsync(handle))
 """A slow disk: every fsync takes a second longer."""
 
 
+@pytest.mark.slow
 def test_a_signal_while_a_run_is_overwritten_leaves_the_new_one(script, begun, tmp_path):
     """The old one is deleted by then: the message must not say that nothing was changed."""
     (tmp_path / "slow").mkdir()

@@ -65,6 +65,7 @@ def test_a_sweep_of_two_processes_is_that_of_one_to_the_bit(script, tmp_path, ki
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_training_on_shared_rows_is_training_on_all(script, tmp_path):
     """Three processes with different numbers of rows: the same weights to rounding."""
     rows = [f"{i % 7},{i % 3},{'abcd'[i % 4]}" for i in range(41)]
@@ -103,6 +104,7 @@ def test_errors_of_input_are_printed_once(tmp_path):
     assert 'Traceback (most recent call last):\n  File "' + str(ROOT) not in told
 
 
+@pytest.mark.slow
 def test_more_processes_than_rows_are_refused(tmp_path):
     """Every process needs a row."""
     (tmp_path / "two.csv").write_text("a,kind\n1,x\n2,y\n")

@@ -175,6 +175,7 @@ def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
     assert one == two and len(one) == 16 * 3 + 1 + 2
 
 
+@pytest.mark.slow
 def test_figures_are_made_where_nothing_else_can_be_written(tmp_path):
     """Without a display and with a read-only home and working directory figures are made."""
     out = tmp_path / "out"

@@ -50,13 +50,13 @@ descend_many(curve, starts, 0.01, steps=50, tolerance=1e-3, stepper={stepper!r})
 """
 
 
-def run_in_process(text: str) -> None:
-    """Run a program with one thread; what it says is shown if it fails."""
+def errors_of(text: str) -> str:
+    """Run a program in a process with one thread; what it writes to stderr, "" if it succeeds."""
     done = subprocess.run(
         [sys.executable, "-c", text], env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    return done.stderr or (f"status {done.returncode}" if done.returncode else "")
 
 
 @pytest.mark.parametrize(
@@ -73,25 +73,26 @@ def run_in_process(text: str) -> None:
 )
 def test_a_run_imports_no_compiler_of_torch_and_no_plots(text):
     """Neither sympy nor torch's compiler is imported by a run, whatever its stepper."""
-    run_in_process(text + END)
+    assert errors_of(text + END) == ""
 
 
 def test_training_imports_no_compiler_of_torch_and_no_plots(tmp_path):
     """train.py is as light; after it the collector is frozen, so that its end is quick."""
-    run_in_process(f"""
+    program = f"""
 import gc
 from gd_torch.cli.app import run
 options = ["--steps", "3000", "--json", {str(tmp_path / "result.json")!r}]
 assert run("train", options, "train.py") == 0
 assert gc.get_freeze_count() > 100_000
-{END}""")
+{END}"""
+    assert errors_of(program) == ""
     assert json.loads((tmp_path / "result.json").read_text())["steps"] == 3000
 
 
 @pytest.mark.parametrize("before", ["", "gc.disable()", "gc.freeze()", "gc.set_threshold(1, 2, 3)"])
 def test_the_collector_is_as_it_was_after_the_import(before):
     """Importing the library leaves the collector on or off, and its thresholds."""
-    run_in_process(f"""
+    program = f"""
 import gc
 {before}
 def state():
@@ -99,7 +100,8 @@ def state():
 was = state()
 from gd_torch import descend
 assert state() == was, (state(), was)
-""")
+"""
+    assert errors_of(program) == ""
 
 
 @pytest.mark.slow
@@ -108,7 +110,7 @@ def test_later_garbage_is_collected_although_the_imported_objects_are_frozen():
 
     A process that has imported torch, frozen its objects or disabled the collector is left alone.
     """
-    run_in_process("""
+    program = """
 import gc, weakref
 from gd_torch import descend
 assert gc.get_freeze_count() > 100_000
@@ -118,19 +120,21 @@ node.self, gone = node, weakref.ref(node)
 del node
 gc.collect()
 assert gone() is None
-""")
+"""
+    assert errors_of(program) == ""
     for before in ("gc.freeze()", "gc.disable()", "import torch"):
-        run_in_process(f"""
+        program = f"""
 import gc
 {before}
 from gd_torch import descend
 assert gc.get_freeze_count() < 100_000
-""")
+"""
+        assert errors_of(program) == ""
 
 
 def test_names_that_are_imported_late_are_public():
     """dir(), the star import and attributes know every public name; none is imported before."""
-    run_in_process("""
+    program = """
 import gd_torch, sys
 assert "torch" not in sys.modules
 assert set(gd_torch.__all__) <= set(dir(gd_torch))
@@ -139,4 +143,5 @@ assert gd_torch.grid_search.search_cost and gd_torch.plots.save
 from gd_torch import *
 assert all(globals()[name] is getattr(gd_torch, name) for name in gd_torch.__all__)
 assert check_partials is gd_torch.check_partials and PartialsReport and assert_partials
-""")
+"""
+    assert errors_of(program) == ""

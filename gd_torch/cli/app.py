@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of the above")
     parser.add_argument("--version", action="version", version=_version())
     try:
-        parser.parse_args(argv)
+        parser.parse_args(argv or ["--help"])
     except SystemExit as end:
         return _status(end)
     raise AssertionError("the parser accepts only --help and --version here")

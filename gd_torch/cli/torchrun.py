@@ -56,7 +56,7 @@ def joined_processes(arguments: argparse.Namespace, device: torch.device) -> Ite
     backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=timedelta(days=7))  # a dead process ends the job
     if rank():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until exit
         warnings.simplefilter("ignore")
         arguments.quiet = True
         for name in ("json", "figure", "export"):

@@ -93,7 +93,7 @@ def add_data(parser: Parser) -> None:
 
 
 def main(arguments: argparse.Namespace, parser: Parser) -> int:
-    """Load, train, show, save."""
+    """Load the data, train, print the report and write the results."""
     with open_session(arguments, parser) as session:
         table, data_sha256 = load(arguments)
         if session:
@@ -107,7 +107,7 @@ def main(arguments: argparse.Namespace, parser: Parser) -> int:
 
 
 def train_rows(table: Table, arguments: argparse.Namespace, session: TrainingSession | None) -> int:
-    """Train on the rows of all processes, show, save."""
+    """Train on the rows of all processes, print the report and write the results."""
     rows, table = len(table.X), own_part(table)
     run = train(table.X, table.Y, arguments, session)
     stopped = session.finish(run) if session else 0
@@ -125,7 +125,7 @@ def train_rows(table: Table, arguments: argparse.Namespace, session: TrainingSes
 
 
 def own_part(table: Table) -> Table:
-    """The rows of this process; each reads the file, so that all scale and refuse it alike."""
+    """The rows of this process. Each process reads the whole file, so all standardise it alike."""
     from gd_torch.descent.distributed import local_rows
 
     try:
@@ -138,10 +138,10 @@ def own_part(table: Table) -> Table:
 
 
 def load(arguments: argparse.Namespace) -> tuple[Table, str]:
-    """The user's table, or iris, standardised if that is asked for; the SHA-256 as it was read."""
+    """The table of --data, or iris, standardised if requested, and the SHA-256 of the raw data."""
     if (arguments.data is None) != (arguments.target is None):
         raise UsageError("--data FILE and --target COLUMN go together")
-    data = arguments.data  # read before torch is imported: a bad file is told at once
+    data = arguments.data  # read before torch is imported, so that a bad file is reported at once
     columns = None if data is None else read_columns(data, arguments.target)
     load_torch()
     import torch

@@ -208,7 +208,7 @@ class TrainingSession:
         return 128 + self.signal
 
     def close(self) -> None:
-        """Release the directory and restore the signal handlers; the exit status is settled."""
+        """Release the directory and restore the signal handlers."""
         if self._run is not None:
             self._run.close()
         if self._previous_handlers:

@@ -1,4 +1,4 @@
-"""Compiled libraries on disk: one directory, whose files are verified before they are loaded.
+"""Compiled libraries on disk, which are verified before they are loaded.
 
 A file is loaded only if it is a regular file, owned by this user, not writable by others, and ends
 with the checksum of its content. On Linux it is verified and loaded through one file descriptor, so
@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import stat
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from gd_torch.compiler.cache_directory import is_private
 
 if TYPE_CHECKING:
     import ctypes
@@ -38,62 +37,10 @@ FOOTER_BYTES = len(MAGIC) + 32
 MAX_LIBRARY_BYTES = 64 << 20
 """Larger files in the cache are not read."""
 
-MAX_LIBRARIES, MAX_CACHE_BYTES = 256, 256 << 20
-"""Limits of the cache directory."""
-
-DAY_SECONDS, HOUR_SECONDS = 86_400.0, 3_600.0
-
-LIBRARY_NAME = re.compile(r"[0-9a-f]{64}\.so")
-TEMPORARY_PREFIX = ".gd_torch-cc-"
-TEMPORARY_NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"[a-z0-9_]{8}")
+DAY_SECONDS = 86_400.0
 
 _load_count = 0
 """Libraries loaded by this process."""
-
-
-def directory() -> str | None:
-    """The cache directory, created if necessary; None if the cache is off or cannot be used.
-
-    It is ``$GD_TORCH_CACHE``, else ``gd_torch`` in the user's cache directory. It must belong to
-    this user, not be writable by others, and allow loading of libraries.
-    """
-    setting = os.environ.get("GD_TORCH_CACHE")
-    if setting is not None and setting.lower() in ("", "0", "off"):
-        return None
-    with suppress(OSError):
-        path = _default() if setting is None else os.path.abspath(os.path.expanduser(setting))
-        if os.path.isabs(path):  # without a home directory it begins with "~"
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            if _is_private(os.stat(path)) and not forbids_loading(path):
-                return path
-    return None
-
-
-def _default() -> str:
-    """``gd_torch`` in the user's cache directory."""
-    caches = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(caches):
-        home = os.path.expanduser("~")
-        caches = os.path.join(
-            home, *(("Library", "Caches") if sys.platform == "darwin" else (".cache",))
-        )
-    return os.path.join(caches, "gd_torch")
-
-
-def forbids_loading(path: str) -> bool:
-    """Whether a directory is mounted with ``noexec``; False where this is unknown."""
-    if sys.platform == "linux":
-        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
-    return False
-
-
-def _is_private(status: os.stat_result) -> bool:
-    """Whether a file or directory belongs to this user and is not writable by others."""
-    user = getattr(os, "getuid", lambda: status.st_uid)()
-    return status.st_uid == user and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-# ---------------------------------------------------------------- one library
 
 
 def key_of(command: tuple[str, ...], *parts: object) -> str:
@@ -165,7 +112,7 @@ def footer(key: str, library: bytes) -> bytes:
 def is_valid(descriptor: int, key: str) -> bool:
     """Whether an open file is the unchanged library with this key, written by this user."""
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not _is_private(status):
+    if not stat.S_ISREG(status.st_mode) or not is_private(status):
         return False
     if not FOOTER_BYTES < status.st_size <= MAX_LIBRARY_BYTES:
         return False
@@ -211,46 +158,3 @@ def load_verified(descriptor: int, path: str) -> ctypes.CDLL:
     if not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
         raise OSError("the library was replaced while it was loaded")
     return library
-
-
-# ---------------------------------------------------------------- the directory
-
-
-@contextmanager
-def temporary_directory(parent: str) -> Iterator[str]:
-    """A new directory for one compilation, removed afterwards with all its files.
-
-    Directories left by killed processes are also removed once they are an hour old.
-    """
-    import shutil
-    import tempfile
-
-    for name, status in _matching(parent, TEMPORARY_NAME):
-        old = time.time() - status.st_mtime > HOUR_SECONDS
-        if stat.S_ISDIR(status.st_mode) and _is_private(status) and old:
-            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
-    path = tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def prune(directory: str) -> None:
-    """Remove the least recently used libraries until the cache is within its limits."""
-    files = [(s.st_mtime_ns, s.st_size, name) for name, s in _matching(directory, LIBRARY_NAME)]
-    total_bytes = 0
-    for number, (_, size, name) in enumerate(sorted(files, reverse=True), 1):
-        total_bytes += size
-        if number > MAX_LIBRARIES or total_bytes > MAX_CACHE_BYTES:
-            with suppress(OSError):
-                os.unlink(os.path.join(directory, name))
-
-
-def _matching(directory: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Name and status of the entries that match; entries that disappear are skipped."""
-    with suppress(OSError):
-        for name in os.listdir(directory):
-            if pattern.fullmatch(name):
-                with suppress(OSError):
-                    yield name, os.lstat(os.path.join(directory, name))

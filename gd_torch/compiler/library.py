@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gd_torch.compiler import cache
+from gd_torch.compiler import cache, cache_directory
 from gd_torch.compiler.c_compiler import (
     WALL_TIME_FACTOR,
     Compilation,
@@ -81,7 +81,7 @@ def _load_or_compile(source: str, optimization: int, limit_seconds: float) -> ct
     key = cache.key_of(command, source, commands)
     deadline = time.monotonic() + WALL_TIME_FACTOR * limit_seconds
     compilation = Compilation(source, commands, key, limit_seconds, deadline)
-    directory = cache.directory()
+    directory = cache_directory.directory()
     if directory is not None:
         if library := cache.load_cached(directory, key):
             return library
@@ -97,7 +97,7 @@ def _compile_uncached(compilation: Compilation) -> ctypes.CDLL:
     where = "the temporary directory"
     try:
         where = f"{where} {tempfile.gettempdir()}"
-        if cache.forbids_loading(tempfile.gettempdir()):
+        if cache_directory.forbids_loading(tempfile.gettempdir()):
             raise OSError("failed to map segment")
         return _compile_in(compilation, tempfile.gettempdir(), store=False)
     except OSError as error:
@@ -114,7 +114,7 @@ def _compile_in(compilation: Compilation, directory: str, *, store: bool) -> cty
         CompilerError: the compiler fails.
         OSError: the library cannot be written or loaded.
     """
-    with cache.temporary_directory(directory) as work:
+    with cache_directory.temporary_directory(directory) as work:
         path = os.path.join(work, "library.so")
         compile_library(compilation, path)
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -126,5 +126,5 @@ def _compile_in(compilation: Compilation, directory: str, *, store: bool) -> cty
         if store:
             with suppress(OSError):
                 os.replace(path, cache.path_of(directory, compilation.key))
-            cache.prune(directory)
+            cache_directory.prune(directory)
     return library

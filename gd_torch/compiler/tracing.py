@@ -1,8 +1,7 @@
 """Trace one forward and one backward pass as a list of aten operations on real tensors.
 
-Two hooks of torch are used: a dispatch mode receives every operation below autograd, forward and
-backward; a function mode receives the calls that read the values of a tensor in Python. Tracing is
-not symbolic and takes some milliseconds.
+A dispatch mode receives every operation below autograd, forward and backward; a function mode
+receives the calls that read the values of a tensor in Python. Tracing takes some milliseconds.
 """
 
 from __future__ import annotations

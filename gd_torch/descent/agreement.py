@@ -126,3 +126,15 @@ def _within(
         if not bool((same | (near & x.isfinite() & y.isfinite())).all()):
             return False
     return True
+
+
+def flatten_runs(tensors: Sequence[Tensor]) -> Tensor:
+    """Concatenate tensors of shape (runs, *shape) to shape (runs, entries)."""
+    return torch.cat([t.reshape(len(t), -1) for t in tensors], 1)
+
+
+def entries_agree(compiled: Tensor, eager: Tensor) -> Tensor:
+    """Whether entries are equal to rounding, or both not finite; bool, of their shape."""
+    eager = eager.to(compiled.dtype)
+    within = (compiled - eager).abs() <= fast_tolerance(eager)
+    return within | ~(compiled.isfinite() | eager.isfinite())

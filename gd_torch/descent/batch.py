@@ -11,11 +11,11 @@ from torch import Tensor
 
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.operation_counter import OperationCounter
-from gd_torch.descent.compiled import side_effects_of
 from gd_torch.descent.compiled_batch import compiled_batch
 from gd_torch.descent.cost_model import runs_per_block, runs_per_chunk, should_compile_batch
 from gd_torch.descent.driver import Stepper, compile_or_warn, drive
 from gd_torch.descent.eager_batch import eager_batch
+from gd_torch.descent.fallback import side_effects_of
 from gd_torch.descent.plan import MAX_STEPS, BatchPlan, check_stepper
 from gd_torch.descent.recorder import BatchRecorder
 from gd_torch.descent.result import BatchProgress, Descents

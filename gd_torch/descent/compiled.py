@@ -11,18 +11,16 @@ discarded and the run continues eagerly from there.
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gd_torch.compiler import Program, RecordBuffer, RunResult, Unsupported
-from gd_torch.compiler.side_effects import fingerprint, hidden_inputs
+from gd_torch.compiler.side_effects import fingerprint
 from gd_torch.descent.driver import Stepper
 from gd_torch.descent.eager import EagerStepper
+from gd_torch.descent.fallback import warn
 from gd_torch.descent.plan import Plan
 from gd_torch.descent.recorder import Recorder
 from gd_torch.descent.result import Point, Stop
@@ -31,11 +29,10 @@ from gd_torch.descent.verification import (
     compile_verified,
     end_agrees,
     record_agrees,
-    side_effect_reason,
     step_agrees,
     values_agree,
 )
-from gd_torch.typing import Objective, Weights
+from gd_torch.typing import Weights
 
 MAX_PROGRAMS = 8
 """Largest number of different programs of one run, if callbacks change the objective."""
@@ -234,24 +231,3 @@ class CompiledStepper:
         weights = tuple(w.clone() for w in self.program.split(flat))
         self.eager = EagerStepper(self.plan, self.recorder, weights, step)
         warn(f"{reason}; the steps after step {step} run eagerly")
-
-
-def side_effects_of(objective: Objective, evaluate_once: Callable[[], object]) -> str | None:
-    """The reason why an objective must not be compiled, from one evaluation; None if there is none.
-
-    Args:
-        objective: the objective.
-        evaluate_once: evaluates it, exactly once.
-    """
-    before = fingerprint(objective)
-    evaluate_once()
-    change = before.difference(fingerprint(objective))
-    return hidden_inputs(objective) or side_effect_reason(change)
-
-
-def warn(message: str) -> None:
-    """Issue a RuntimeWarning for the line that called the library."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("gd_torch."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, RuntimeWarning, stacklevel=level)

@@ -8,16 +8,21 @@ differs, the runs of that chunk are discarded, and they and all later runs are e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gd_torch.compiler import Program, RunEnds, Unsupported
-from gd_torch.descent.agreement import FAST_TOLERANCE_EPS, fast_tolerance, rounding_tolerances
-from gd_torch.descent.compiled import CompiledStepper, warn
+from gd_torch.descent.agreement import (
+    FAST_TOLERANCE_EPS,
+    flatten_runs,
+)
+from gd_torch.descent.compiled import CompiledStepper
 from gd_torch.descent.driver import Stepper
 from gd_torch.descent.eager_batch import batch_evaluation
+from gd_torch.descent.end_verification import EndVerification, evenly_spaced
+from gd_torch.descent.fallback import warn
 from gd_torch.descent.plan import BatchPlan, Plan
 from gd_torch.descent.recorder import BatchRecorder, Recorder
 from gd_torch.descent.result import BatchProgress, Descents, Stop
@@ -26,12 +31,8 @@ from gd_torch.descent.verification import (
     compile_verified,
     update_agrees_with_eager,
     updates_agree,
-    values_agree,
 )
 from gd_torch.typing import Weights
-
-TARGET_SINGLE_CHECKS = 64
-"""Runs of a chunk that are verified one by one if the batch leaves doubts."""
 
 MAX_CHECK_ENTRIES = 1 << 22
 """Largest number of weight entries whose points are evaluated together."""
@@ -77,6 +78,9 @@ class CompiledBatch:
         self.single_program = compile_verified(plan.objective, first)
         self.program = self._batch_program(first)
         self.evaluate = batch_evaluation(plan.objective)
+        self.end_verification = EndVerification(
+            plan.objective, self.single_program, self.evaluate, self._check_size()
+        )
         self.eager: Stepper[BatchProgress] | None = None
 
     def advance(self, until: int) -> BatchProgress:
@@ -110,7 +114,7 @@ class CompiledBatch:
         if not (
             self._first_steps_agree(runs, starts, rates)
             and self._repeated_runs_agree(runs, final, ends)
-            and self._ends_agree(final, ends)
+            and self.end_verification.agrees(final, ends)
             and torch.equal(self._expected_codes(runs, final, ends), ends.codes)
         ):
             warn(f"compiled values differ from eager ones; the runs from {first} on run eagerly")
@@ -202,70 +206,3 @@ class CompiledBatch:
         largest, at_limit = ends.partials.abs().amax(1), ends.steps >= plan.steps
         norms = ends.norms.double()
         return batch_stop_codes(ends.losses, norms, largest, following, plan.tolerance, at_limit)
-
-    def _ends_agree(self, weights: Weights, ends: RunEnds) -> bool:
-        """Whether losses, partials and norms at the final points agree with eager evaluations."""
-        norms = torch.linalg.vector_norm(ends.partials.double(), dim=1)
-        if not bool((entries_agree(ends.norms, norms) | ~ends.losses.isfinite()).all()):
-            return False
-        size = self._check_size()
-        uncertain: list[int] = []
-        for first in range(0, len(ends.losses), size):
-            block = slice(first, first + size)
-            points = tuple(w[block] for w in weights)
-            try:
-                differing = self._differing(points, RunEnds(*(column[block] for column in ends)))
-            except RuntimeError:  # the objective cannot be batched
-                return self._agree_singly(weights, ends, evenly_spaced(range(len(ends.losses))))
-            uncertain += (first + differing).tolist()
-        return self._agree_singly(weights, ends, evenly_spaced(uncertain))
-
-    def _differing(self, weights: Weights, ends: RunEnds) -> Tensor:
-        """Indices of the runs whose loss or partials differ from batched eager ones, int64."""
-        losses, partials = self.evaluate(weights)
-        agree = entries_agree(ends.losses, losses)
-        agree &= entries_agree(ends.partials, flatten_runs(partials)).all(1)
-        agree |= ~ends.losses.isfinite() & ~losses.isfinite()
-        indices = (~agree).nonzero().flatten()
-        if not len(indices):
-            return indices
-        points = tuple(w[indices] for w in weights)
-        losses, partials = self.evaluate(points)
-        loss_difference = (ends.losses[indices] - losses).abs()
-        partial_difference = (ends.partials[indices] - flatten_runs(partials)).abs()
-        differs = torch.ones_like(indices, dtype=torch.bool)
-        samples = rounding_tolerances(self.evaluate, points, (losses, partials))
-        for tolerance, *tolerances in samples:
-            within = (partial_difference <= flatten_runs(tolerances)).all(1)
-            differs &= ~((loss_difference <= tolerance) & within)
-            if not bool(differs.any()):
-                break
-        return indices[differs]
-
-    def _agree_singly(self, weights: Weights, ends: RunEnds, runs: Iterable[int]) -> bool:
-        """Whether some runs agree with single evaluations, given their rounding errors."""
-        return all(
-            values_agree(
-                self.plan.objective,
-                tuple(w[run] for w in weights),
-                (ends.losses[run], self.single_program.split(ends.partials[run])),
-            )
-            for run in runs
-        )
-
-
-def evenly_spaced(runs: Sequence[int]) -> Sequence[int]:
-    """An evenly spaced selection of 64 to 127 runs; all if they are fewer."""
-    return runs[:: max(1, len(runs) // TARGET_SINGLE_CHECKS)]
-
-
-def flatten_runs(tensors: Sequence[Tensor]) -> Tensor:
-    """Concatenate tensors of shape (runs, *shape) to shape (runs, entries)."""
-    return torch.cat([t.reshape(len(t), -1) for t in tensors], 1)
-
-
-def entries_agree(compiled: Tensor, eager: Tensor) -> Tensor:
-    """Whether entries are equal to rounding, or both not finite; bool, of their shape."""
-    eager = eager.to(compiled.dtype)
-    within = (compiled - eager).abs() <= fast_tolerance(eager)
-    return within | ~(compiled.isfinite() | eager.isfinite())

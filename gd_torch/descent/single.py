@@ -10,7 +10,7 @@ import torch
 
 from gd_torch.compiler.errors import Unsupported
 from gd_torch.compiler.operation_counter import OperationCounter
-from gd_torch.descent.compiled import compiled_stepper, side_effects_of
+from gd_torch.descent.compiled import compiled_stepper
 from gd_torch.descent.cost_model import (
     MIN_STEPS_BETWEEN_CALLBACKS,
     MIN_STEPS_TO_COMPILE,
@@ -18,6 +18,7 @@ from gd_torch.descent.cost_model import (
 )
 from gd_torch.descent.driver import Stepper, compile_or_warn, drive
 from gd_torch.descent.eager import EagerStepper
+from gd_torch.descent.fallback import side_effects_of
 from gd_torch.descent.plan import MAX_STEPS, Callback, Plan, check_stepper
 from gd_torch.descent.recorder import Recorder
 from gd_torch.descent.result import Descent, Point

@@ -86,3 +86,18 @@ def test_a_pipe_closed_by_its_reader_is_not_an_error():
         check=False,
     )
     assert done.stdout.startswith("data ") and done.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_without_a_command_the_help_is_printed(command, arguments):
+    """The help names every command; status 0."""
+    status, out, err = command(*arguments)
+    assert (status, err) == (0, "")
+    for name in ("reproduce", "train", "sweep", "figures", "check"):
+        assert f"\n  {name} " in out
+
+
+def test_an_unknown_command_is_one_line(command):
+    """Status 2, and the message names the commands."""
+    status, out, err = command("nonsense")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "'nonsense'" in err and "train" in err

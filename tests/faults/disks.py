@@ -30,15 +30,15 @@ UNSHARED = ("unshare", "--map-root-user", "--mount")
 """Runs a command where it may mount, in a namespace that ends with it."""
 
 ON_TMPFS = """
-disk=$1 room=$2 origin=$3 kept=$4
+disk=$1 room=$2 origin=$3 results=$4
 shift 4
 try() {
     number=$1
     shift
     if [ -e "$disk/run/checkpoint.json" ]; then set -- "$@" --resume; fi
-    "$@" > "$kept/out-$number" 2> "$kept/err-$number"
-    echo $? > "$kept/status-$number"
-    if [ -d "$disk/run" ]; then cp -R "$disk/run" "$kept/run-$number"; fi
+    "$@" > "$results/out-$number" 2> "$results/err-$number"
+    echo $? > "$results/status-$number"
+    if [ -d "$disk/run" ]; then cp -R "$disk/run" "$results/run-$number"; fi
 }
 set -e
 mount -t tmpfs -o size=16m,nr_inodes=1000 none "$disk"
@@ -49,7 +49,7 @@ try 1 "$@"
 mount -o remount,rw,size=16m,nr_inodes=1000 "$disk"
 try 2 "$@"
 """
-"""Run a command on a disk with little room, then again with enough; keep what either has left."""
+"""Run a command on a disk with little room, then again with enough; copy what each leaves."""
 
 
 def limited_files(place: Path, limits: Iterable[int], *, steps: int = 60) -> Counter[str]:
@@ -70,8 +70,8 @@ def limit_once(directory: Path, limit: int, steps: int, expected: dict[str, byte
     """One run that cannot write what it must, and the same once there is room again."""
     before = files(directory).get("checkpoint.json")
     line = command_line(directory, "--steps", str(steps), *RECORDED)
-    starved = run_to_end([*line, *["--resume"] * (before is not None)], file_size=limit)
-    counts = refusal(starved, directory, "File too large")
+    limited = run_to_end([*line, *["--resume"] * (before is not None)], file_size=limit)
+    counts = refusal(limited, directory, "File too large")
     counts["left in the way"] = len(list(directory.glob("*.partial")))
     after = files(directory).get("checkpoint.json")
     smallest = len(expected["checkpoint.json"])
@@ -83,7 +83,7 @@ def limit_once(directory: Path, limit: int, steps: int, expected: dict[str, byte
 
 
 def refusal(ended: tuple[int, str, str], directory: Path, reason: str) -> Counter[str]:
-    """What is wrong with how a starved run ended; one line names the file and the reason."""
+    """Deviations from the documented end without space: status 1, one line with file and reason."""
     status, out, err = ended
     as_documented = err.count("\n") == 1 and str(directory) in err and err.endswith(f": {reason}\n")
     other_message = int(not as_documented or out != "")
@@ -114,12 +114,12 @@ def small_tmpfs(place: Path, *, steps: int = 200, stride: int = 1) -> Counter[st
     origins, expected = from_start_and_halfway(place, steps)
     for origin, room in itertools.product(origins, ("nr_blocks={}", "nr_inodes={}")):
         for size in range(1, 100, stride):
-            kept = place / f"{room.format(size)},origin={origin is not None}"
-            if not on_tmpfs(kept, room.format(size), origin, steps):
+            results = place / f"{room.format(size)},origin={origin is not None}"
+            if not on_tmpfs(results, room.format(size), origin, steps):
                 continue  # what the run begins with does not fit
-            if outcome(kept, 1)[0] == 0:
+            if outcome(results, 1)[0] == 0:
                 break
-            counts.update(filled_once(kept, expected, origin, "No space left on device"))
+            counts.update(filled_once(results, expected, origin, "No space left on device"))
         else:
             raise RuntimeError(f"{room}: no size up to 100 was enough")
     return counts
@@ -130,11 +130,11 @@ def read_only(place: Path, *, steps: int = 60) -> Counter[str]:
     counts = Counter[str]()
     origins, expected = from_start_and_halfway(place, steps)
     for origin in origins:
-        kept = place / f"ro,origin={origin is not None}"
-        if not on_tmpfs(kept, "ro", origin, steps):
-            raise RuntimeError(f"{kept}: there was no run")
-        counts.update(filled_once(kept, expected, origin, "Read-only file system"))
-        counts["files changed"] += files(kept / "run-1") != (files(origin) if origin else {})
+        results = place / f"ro,origin={origin is not None}"
+        if not on_tmpfs(results, "ro", origin, steps):
+            raise RuntimeError(f"{results}: there was no run")
+        counts.update(filled_once(results, expected, origin, "Read-only file system"))
+        counts["files changed"] += files(results / "run-1") != (files(origin) if origin else {})
     return counts
 
 
@@ -144,37 +144,37 @@ def from_start_and_halfway(place: Path, steps: int) -> tuple[tuple[None, Path], 
     return (None, place / "halfway"), uninterrupted_run(place / "uninterrupted", steps, *NET)
 
 
-def on_tmpfs(kept: Path, room: str, origin: Path | None, steps: int) -> bool:
+def on_tmpfs(results: Path, room: str, origin: Path | None, steps: int) -> bool:
     """A run on a tmpfs with this mount option, then with room; False if its origin does not fit."""
-    disk = kept / "disk"
+    disk = results / "disk"
     disk.mkdir(parents=True)
     train = command_line(disk / "run", "--steps", str(steps), *NET)
-    shell = ["sh", "-c", ON_TMPFS, "sh", str(disk), room, str(origin or ""), str(kept)]
+    shell = ["sh", "-c", ON_TMPFS, "sh", str(disk), room, str(origin or ""), str(results)]
     subprocess.run([*UNSHARED, *shell, *train], capture_output=True, timeout=2 * TIMEOUT_SECONDS)
-    return (kept / "status-2").exists()
+    return (results / "status-2").exists()
 
 
 def filled_once(
-    kept: Path, expected: dict[str, bytes], origin: Path | None, reason: str
+    results: Path, expected: dict[str, bytes], origin: Path | None, reason: str
 ) -> Counter[str]:
     """What the run that could not write has left, and where the next one ended."""
     from gd_torch.storage.atomic_files import CorruptFileError
 
-    left = kept / "run-1"
-    counts = refusal(outcome(kept, 1), kept / "disk/run", reason)
+    left = results / "run-1"
+    counts = refusal(outcome(results, 1), results / "disk/run", reason)
     counts["left in the way"] = len(list(left.glob("*.partial")))
     try:
-        begun = saved_step(origin, HIDDEN) if origin else -1
-        counts["checkpoint lost"] = int(saved_step(left, HIDDEN) < begun)
+        first = saved_step(origin, HIDDEN) if origin else -1
+        counts["checkpoint lost"] = int(saved_step(left, HIDDEN) < first)
     except CorruptFileError:
         counts["unreadable"] = 1
-    counts["other bits"] = int(outcome(kept, 2)[0] != 0 or files(kept / "run-2") != expected)
+    counts["other bits"] = int(outcome(results, 2)[0] != 0 or files(results / "run-2") != expected)
     return counts
 
 
-def outcome(kept: Path, number: int) -> tuple[int, str, str]:
+def outcome(results: Path, number: int) -> tuple[int, str, str]:
     """Exit status, stdout, stderr."""
     status, out, err = (
-        (kept / f"{name}-{number}").read_text() for name in ("status", "out", "err")
+        (results / f"{name}-{number}").read_text() for name in ("status", "out", "err")
     )
     return int(status), out, err

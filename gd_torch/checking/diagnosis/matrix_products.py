@@ -78,8 +78,9 @@ def _other_operand_rules(
     if x.dim() == 2 and other.dim() == 2:
         axis = 1 - position
         text = "the other operand is replaced by ones"
-        ones: Rule = lambda g: g.sum(axis, keepdim=True).expand_as(x)  # noqa: E731
-        yield WrongRule("missing_chain_factor", text, 3.0, ones)
+        yield WrongRule(
+            "missing_chain_factor", text, 3.0, lambda g: g.sum(axis, keepdim=True).expand_as(x)
+        )
 
 
 def _vector_rules(A: Tensor, g: Tensor, x: Tensor) -> Iterator[WrongRule]:

@@ -115,8 +115,8 @@ def _quotient_rules(a: object, b: object, shape: torch.Size) -> Iterator[WrongRu
     for exponent in (-1, -3, 1, 2):
         text = f"exponent {exponent} where -2 belongs in the quotient rule"
         yield WrongRule("wrong_exponent", text, 1.2, with_exponent(a, b, exponent))
-    rule: Rule = lambda g: sum_to_shape(-g / b**2, shape)  # noqa: E731
-    yield WrongRule("missing_chain_factor", "the numerator is missing", 1.3, rule)
+    text = "the numerator is missing"
+    yield WrongRule("missing_chain_factor", text, 1.3, lambda g: sum_to_shape(-g / b**2, shape))
 
 
 def _broadcast_rules(D: Tensor, g: Tensor, x: Tensor) -> Iterator[WrongRule]:
